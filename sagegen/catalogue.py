@@ -1,0 +1,156 @@
+"""The catalogue: what the template offers, read from its own questions and specs.
+
+Nothing here knows a framework or a stack by name. A question with choices is an axis; a combination
+exists when every choice's own validator is silent, so `sagegen list`, the matrix and the prompts
+can only ever agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+_PACKAGED = Path(__file__).parent / "_template"
+#: The template: inside the wheel, or the checkout around the package.
+ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One value for every axis, and why the template refuses it, if it does."""
+
+    answers: dict[str, str]
+    #: Everything the questions know once these answers are given (fw, st, base_image, …).
+    context: dict[str, Any] = field(repr=False)
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """`keras-jax-gpu-flask`; see `identify`."""
+        return identify(self.answers)
+
+    @property
+    def group(self) -> str:
+        """What decides the heavy layer of the image: combinations of a group share it."""
+        return identify(self.answers, "stack")
+
+
+def identify(answers: Mapping[str, Any], *without: str) -> str:
+    """`keras-jax-gpu-flask`; a Python other than the default is appended (`-py3.11`)."""
+    names = ("framework", "keras_backend", "device", "stack")
+    parts = [answers[name] for name in names if name in answers and name not in without]
+    python = answers["python_version"]
+    default = questions()["python_version"]["default"]
+    return "-".join([*parts, *([f"py{python}"] if python != default else [])])
+
+
+@cache
+def questions() -> dict[str, dict[str, Any]]:
+    """Every question of the template in the order it is asked, computed ones included."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((ROOT / "template/questions").glob("*.yml")):
+        found |= yaml.safe_load(path.read_text())
+    return found
+
+
+@cache
+def config() -> dict[str, Any]:
+    """The template's settings: the first document of copier.yml, the others being includes."""
+    settings: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text().split("\n---", 1)[0])
+    return settings
+
+
+def asked() -> list[str]:
+    """The questions that a user may answer: their names are sagegen's API."""
+    return [name for name, question in questions().items() if question.get("when") is not False]
+
+
+def choices(question: str) -> dict[str, str]:
+    """{value: title} of a question."""
+    return {value: title for title, value, _ in _choices(questions()[question])}
+
+
+@cache
+def combinations() -> list[Combination]:
+    """Every combination of the axes, refused ones included, in the order of the questions."""
+    environment = _environment()
+    found = [Combination({}, {})]
+    for name, question in questions().items():
+        found = [after for before in found for after in _ask(environment, name, question, before)]
+    return found
+
+
+def existing() -> list[Combination]:
+    """The combinations that can be generated."""
+    return [combination for combination in combinations() if combination.reason is None]
+
+
+def covering() -> list[Combination]:
+    """The default combination and as few others as show every value of every axis at least once."""
+    rest = existing()
+    missing = {pair for combination in rest for pair in combination.answers.items()}
+    shown: list[Combination] = []
+    while missing:
+        # The first of all combinations holds every default, for choices begin with theirs.
+        best = max(rest, key=lambda c: len(missing & c.answers.items())) if shown else _default(rest)
+        shown.append(best)
+        missing -= best.answers.items()
+    return shown
+
+
+def _default(among: list[Combination]) -> Combination:
+    return next(c for c in among if all(questions()[name]["default"] == v for name, v in c.answers.items()))
+
+
+def _ask(
+    environment: jinja2.Environment, name: str, question: dict[str, Any], before: Combination
+) -> Iterator[Combination]:
+    """The combinations that follow when `name` is asked next, as Copier would ask it."""
+
+    def rendered(value: Any) -> Any:
+        return environment.from_string(value).render(before.context) if isinstance(value, str) else value
+
+    applies = rendered(question.get("when", True)) in (True, "True")
+    if applies and "choices" in question:
+        for _, value, validator in _choices(question):
+            reason = " ".join(rendered(validator).split())
+            yield Combination(
+                {**before.answers, name: value},
+                {**before.context, name: value},
+                before.reason or reason or None,
+            )
+        return
+    default = rendered(question.get("default"))
+    value = default if question["type"] == "str" or default is None else _load(str(default))
+    yield Combination(before.answers, {**before.context, name: value}, before.reason)
+
+
+def _choices(question: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(title, value, validator) of each choice, from either of Copier's two spellings."""
+    for title, choice in question["choices"].items():
+        if isinstance(choice, dict):
+            yield title, choice["value"], choice.get("validator", "")
+        else:
+            yield title, choice, ""
+
+
+@cache
+def _load(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
+def _environment() -> jinja2.Environment:
+    """Jinja as Copier sets it up for this template."""
+    options = {name: value for name, value in config()["_envops"].items() if name != "undefined"}
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT),
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
+        **options,
+    )

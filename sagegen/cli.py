@@ -1,0 +1,85 @@
+"""The command line: a table of contents.
+
+Each command's body imports its module when it runs, so that `sagegen --help` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sagegen import __version__
+from sagegen.errors import exit_status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(__version__, message="sagegen %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Generate complete Amazon SageMaker bring-your-own-container repositories."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command()
+@click.argument("dest", required=False, type=click.Path(path_type=Path))
+@click.option("--defaults", is_flag=True, help="Ask nothing: take the default of every open question.")
+@click.option("--data", multiple=True, metavar="KEY=VALUE", help="Answer one question; repeatable.")
+@click.option("--answers", type=click.Path(path_type=Path), metavar="FILE", help="Answers as YAML.")
+@click.option("--force", "--overwrite", is_flag=True, help="Write into a DEST that is not empty.")
+@click.option("--dry-run", is_flag=True, help="Show the files that would be written, and write none.")
+def new(**options: Any) -> None:
+    """Write a new repository into DEST (default: a folder named after the project).
+
+    Without options it asks. What --data and --answers already say is not asked again.
+    With --force, files of the same name are replaced, but never those that are yours to edit.
+    """
+    from sagegen.new import new
+
+    new(**options)
+
+
+@cli.command("list")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
+def list_(as_json: bool) -> None:
+    """Show frameworks, devices, bases, stacks, versions, and which combinations exist."""
+    from sagegen.listing import show
+
+    show(as_json=as_json)
+
+
+@cli.command()
+@click.option("--framework", multiple=True, help="Only this framework; repeatable, as all filters are.")
+@click.option("--keras-backend", multiple=True, help="Only this backend of Keras.")
+@click.option("--device", multiple=True, help="Only this device.")
+@click.option("--stack", multiple=True, help="Only this serving stack.")
+@click.option("--python", "python_version", multiple=True, help="Only this Python version.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Combinations at a time (default: one per CPU).")
+@click.option("--disk", type=click.IntRange(min=1), default=25, show_default=True, metavar="GB",
+              help="Disk that the run may fill.")  # fmt: skip
+@click.option("--base-image", metavar="IMAGE", help="Build on this; {python} becomes the version.")
+@click.option("--build-arg", multiple=True, metavar="KEY=VALUE", help="Passed to docker build; repeatable.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the results as JSON.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the results as a page.")
+@click.option("--proof", "proof_file", type=click.Path(path_type=Path),
+              help="Merge the results into the proof that `new` and `list` show.")  # fmt: skip
+@click.option("--logs", type=click.Path(path_type=Path),
+              help="Keep every log here (default: those of failures, in matrix-logs).")  # fmt: skip
+@click.option("--keep", is_flag=True, help="Keep the images.")
+def matrix(**options: Any) -> int:
+    """Build and test every combination in Docker.
+
+    Renders, builds and runs the generated repository's own `make test` for each, and measures its image.
+    Exits with 1 if any combination failed; one failure does not stop the others.
+    """
+    from sagegen.matrix import matrix
+
+    return matrix(**options)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(exit_status(lambda: cli.main(prog_name="sagegen", standalone_mode=False)))

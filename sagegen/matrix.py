@@ -1,0 +1,441 @@
+"""`sagegen matrix`: build, test and measure every combination in Docker.
+
+Combinations are grouped by the heavy layer of their image. The builds of a group run one after
+another, so the heavy layer is built once; its tests run in parallel. When a group ends its images
+go, so the disk never holds more than a few groups.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sagegen import __version__, catalogue, proof
+from sagegen.catalogue import Combination
+from sagegen.engine import ContainerFailed, DiskWatch, Engine
+from sagegen.errors import FAILED, USAGE, SagegenError
+from sagegen.report import Board, print_table, write_html, write_json
+
+GB = 10**9
+STEP_TIMEOUT = 3600.0
+STOP_GRACE = 30.0
+#: Disk that a group needs while it is built and tested, where no earlier run has measured it: the
+#: image, the installer's cache of the same size, and room to work.
+UNKNOWN_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
+#: Beside the model: the web server, the test process and the build of a neighbour.
+WORK_MEMORY = 1 * GB
+
+
+class StepFailed(Exception):
+    """A step of a combination failed; the message says which and why."""
+
+
+class Stopped(Exception):
+    """The run is being interrupted."""
+
+
+@dataclass
+class Result:
+    """What the run found out about one combination."""
+
+    id: str
+    group: str
+    answers: dict[str, str]
+    status: str = "waiting"
+    built: bool = False
+    build_seconds: float | None = None
+    tests: dict[str, int] | None = None
+    image_bytes: int | None = None
+    unique_bytes: int | None = None
+    cold_start_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    failure: str | None = None
+    log: str | None = None
+
+
+def matrix(
+    framework: tuple[str, ...],
+    keras_backend: tuple[str, ...],
+    device: tuple[str, ...],
+    stack: tuple[str, ...],
+    python_version: tuple[str, ...],
+    jobs: int | None,
+    disk: int,
+    base_image: str | None,
+    build_arg: tuple[str, ...],
+    json_file: Path | None,
+    html_file: Path | None,
+    proof_file: Path | None,
+    logs: Path | None,
+    keep: bool,
+) -> int:
+    """Run the selected combinations, print and write the results, and say whether all passed."""
+    filters = {
+        "framework": framework,
+        "keras_backend": keras_backend,
+        "device": device,
+        "stack": stack,
+        "python_version": python_version,
+    }
+    groups = select(filters)
+    if not shutil.which("make"):
+        raise SagegenError("there is no make command – install GNU make")
+    engine = Engine.connect()
+    outcome = Run(
+        engine,
+        jobs=jobs or engine.cpus,
+        disk=disk * GB,
+        environment=_environment(base_image, build_arg),
+        base_image=base_image,
+        logs=logs,
+        keep=keep,
+    ).run(groups)
+    print_table(outcome)
+    if json_file:
+        write_json(outcome, json_file)
+    if html_file:
+        write_html(outcome, html_file)
+    if proof_file:
+        proof.record(proof_file, outcome)
+    return 0 if all(result["status"] == "passed" for result in outcome["combinations"]) else FAILED
+
+
+def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
+    """The combinations that pass every filter, by group."""
+    for question, wanted in filters.items():
+        for value in wanted:
+            if value not in (known := catalogue.choices(question)):
+                raise SagegenError(f"no such {question}: {value} – choose {', '.join(known)}", USAGE)
+    groups: dict[str, list[Combination]] = defaultdict(list)
+    for c in catalogue.existing():
+        if all(not wanted or c.answers.get(question) in wanted for question, wanted in filters.items()):
+            groups[c.group].append(c)
+    if not groups:
+        raise SagegenError("no combination is left – see `sagegen list`", USAGE)
+    return dict(groups)
+
+
+def _environment(base_image: str | None, build_args: tuple[str, ...]) -> dict[str, str]:
+    for argument in build_args:
+        if "=" not in argument:
+            raise SagegenError(f"--build-arg {argument} has no value – write {argument}=VALUE", USAGE)
+    environment = dict(os.environ)
+    if build_args:
+        environment["BUILD_ARGS"] = " ".join(f"--build-arg {argument}" for argument in build_args)
+    return environment
+
+
+class Budget:
+    """An amount that threads share, granted in the order of asking."""
+
+    def __init__(self, capacity: int, stop: threading.Event) -> None:
+        self._capacity = self._left = capacity
+        self._stop = stop
+        self._queue: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Hold `amount` for the block; who wants more than there is gets all of it, alone."""
+        amount, ticket = min(amount, self._capacity), object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while self._queue[0] is not ticket or self._left < amount:
+                    if self._stop.is_set():
+                        raise Stopped
+                    self._changed.wait(0.5)
+                self._left -= amount
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+@dataclass
+class Run:
+    """One run of the matrix: what its threads share."""
+
+    engine: Engine
+    jobs: int
+    disk: int
+    environment: dict[str, str]
+    base_image: str | None
+    logs: Path | None
+    keep: bool
+    name: str = field(default_factory=lambda: f"sagegen-{os.getpid()}")
+
+    def __post_init__(self) -> None:
+        self.stop = threading.Event()
+        self.slots = Budget(self.jobs, self.stop)
+        self.memory = Budget(self.engine.free_memory(), self.stop)
+        self.space = Budget(self.disk, self.stop)
+        self.rendering, self.setting_up = threading.Lock(), threading.Lock()
+        self.watch = DiskWatch(self.engine)
+        self.log_folder = (self.logs or Path("matrix-logs")).absolute()
+
+    def run(self, groups: dict[str, list[Combination]]) -> dict[str, Any]:
+        """Run all groups and return the outcome as plain data."""
+        self._require_disk(groups)
+        results = {c.id: Result(c.id, c.group, c.answers) for group in groups.values() for c in group}
+        begun, date = time.monotonic(), datetime.now(UTC)
+        with (
+            tempfile.TemporaryDirectory(prefix="sagegen-matrix-", ignore_cleanup_errors=True) as folder,
+            self.watch,
+            Board(list(results)) as self.board,
+        ):
+            self.folder = Path(folder)
+            try:
+                self._run_groups(groups, results)
+            finally:
+                self._tidy_logs(results.values())
+        return {
+            "sagegen": __version__,
+            "date": date.isoformat(timespec="seconds"),
+            "engine": self.engine.version,
+            "cpus": self.engine.cpus,
+            "jobs": self.jobs,
+            "seconds": round(time.monotonic() - begun, 1),
+            "peak_disk_bytes": self.watch.peak,
+            "combinations": [asdict(result) for result in results.values()],
+        }
+
+    def _require_disk(self, groups: dict[str, list[Combination]]) -> None:
+        need = min(max(_disk_need(group) for group in groups.values()), self.disk)
+        if (disk := self.engine.disk()) and disk[1] < need:
+            raise SagegenError(
+                f"the engine has {disk[1] / GB:.0f} GB of free disk and this run needs {need / GB:.0f} GB "
+                "– free some (docker system prune), or select less, such as --device cpu"
+            )
+
+    def _run_groups(self, groups: dict[str, list[Combination]], results: dict[str, Result]) -> None:
+        every = [c for group in groups.values() for c in group]
+        with ThreadPoolExecutor(len(groups)) as pool:
+            try:
+                for ended in [pool.submit(self._run_group, group, results) for group in groups.values()]:
+                    ended.result()
+            except BaseException:
+                # A second Ctrl-C must not leave behind what the first one takes down.
+                for signum in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(signum, signal.SIG_IGN)
+                self.stop.set()
+                self._sweep(every)  # a thread that waits for its container wakes up
+                pool.shutdown()
+                self._sweep(every)
+                raise
+
+    def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
+        building = threading.Lock()
+        images = [self._image(c) for c in group]
+        with self.space.hold(_disk_need(group)):
+            if self.watch.growth() + _disk_need(group) > self.disk:
+                self.engine.prune_build_cache()
+            try:
+                with ThreadPoolExecutor(len(group)) as pool:
+                    list(pool.map(lambda c: self._run_one(c, results[c.id], building), group))
+                unique = self.engine.unique_bytes(images)
+                for c, image in zip(group, images, strict=True):
+                    results[c.id].unique_bytes = unique.get(image)
+            finally:
+                self._sweep(group)
+
+    def _run_one(self, combination: Combination, result: Result, building: threading.Lock) -> None:
+        log = self.log_folder / f"{combination.id}.log"
+        log.unlink(missing_ok=True)
+        begun = time.monotonic()
+        try:
+            with self._turn(combination, building) as built:
+                self._build(combination, result, log)
+                built()
+                self._test(combination, result, log)
+                self._measure(combination, result)
+            result.status = "passed"
+        except Stopped:
+            return
+        except Exception as error:
+            # Whatever one combination dies of, the others go on; the result names it.
+            expected = isinstance(error, StepFailed | ContainerFailed | SagegenError)
+            result.failure = str(error) if expected else f"{type(error).__name__}: {error}"
+            result.status, result.log = "failed", str(log)
+            _append(log, f"\n{result.failure}\n")
+        self.board.ended(result.id, result.status, time.monotonic() - begun, result.failure, result.log)
+
+    @contextmanager
+    def _turn(self, combination: Combination, building: threading.Lock) -> Iterator[Callable[[], None]]:
+        """Hold a slot and memory for the block, and the group's build until the given function is called."""
+        model = combination.context["fw"]["worker_memory_mib"] * 2**20
+        with ExitStack() as turn:
+            while not building.acquire(timeout=0.5):
+                if self.stop.is_set():
+                    raise Stopped
+            build = turn.enter_context(ExitStack())
+            build.callback(building.release)
+            turn.enter_context(self.slots.hold(1))
+            turn.enter_context(self.memory.hold(model * self.engine.cpus + WORK_MEMORY))
+            yield build.close
+
+    def _build(self, combination: Combination, result: Result, log: Path) -> None:
+        from sagegen.render import render
+
+        self.board.step(result.id, "building")
+        with self.rendering:  # Copier changes the working directory of the process at times
+            render(self._repository(combination), combination.answers)
+        result.build_seconds = self._make("build", combination, log)
+        result.built = True
+        result.image_bytes = self.engine.image_bytes(self._image(combination))
+
+    def _test(self, combination: Combination, result: Result, log: Path) -> None:
+        self.board.step(result.id, "testing")
+        with self.setting_up:
+            self._make("setup", combination, log)
+        try:
+            self._make("test", combination, log)
+        finally:
+            result.tests = _read_junit(self._junit(combination))
+        if not result.tests or not result.tests["passed"]:
+            raise StepFailed("make test ran no test")
+
+    def _measure(self, combination: Combination, result: Result) -> None:
+        self.board.step(result.id, "measuring")
+        image, project = self._image(combination), self._project(combination)
+        opt_ml = self.folder / combination.id / "opt_ml"
+        shutil.copytree(self._repository(combination) / "local_test/opt_ml", opt_ml)
+        self.engine.train(image, opt_ml, project)
+        start = self.engine.cold_start(image, opt_ml, project)
+        result.cold_start_seconds = round(start.seconds, 2)
+        result.peak_memory_bytes = start.peak_memory_bytes
+
+    def _make(self, target: str, combination: Combination, log: Path) -> float:
+        """`make TARGET` in the generated repository, into its log; how long it took."""
+        begun = time.monotonic()
+        _append(log, f"$ make {target}\n")
+        with log.open("a") as output:
+            process = subprocess.Popen(
+                ["make", target],
+                cwd=self._repository(combination),
+                env=self._environment(combination),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop all that make started
+            )
+            try:
+                self._wait(process, target, begun)
+            finally:
+                if process.poll() is None:
+                    _end(process)
+        if process.returncode:
+            raise StepFailed(f"make {target} failed with status {process.returncode}: {_last_line(log)}")
+        return round(time.monotonic() - begun, 1)
+
+    def _wait(self, process: subprocess.Popen[bytes], target: str, begun: float) -> None:
+        while True:
+            try:
+                process.wait(0.2)
+                return
+            except subprocess.TimeoutExpired:
+                if self.stop.is_set():
+                    raise Stopped from None
+                if time.monotonic() - begun > STEP_TIMEOUT:
+                    raise StepFailed(f"make {target} did not end in {STEP_TIMEOUT:.0f} s") from None
+
+    def _environment(self, combination: Combination) -> dict[str, str]:
+        """What the generated Makefile takes from its environment."""
+        own = {
+            "IMAGE": self._image(combination),
+            # One virtual environment serves all repositories: their tools are the same.
+            "VENV": str(self.folder / "venv"),
+            "PYTEST_ADDOPTS": f"--junitxml={self._junit(combination)}",
+            "COMPOSE_PROJECT_NAME": self._project(combination),
+        }
+        if self.base_image:
+            python = combination.answers["python_version"]
+            own["BASE_IMAGE"] = self.base_image.replace("{python}", python)
+        return {**self.environment, **own}
+
+    def _repository(self, combination: Combination) -> Path:
+        return self.folder / combination.id / "repository"
+
+    def _junit(self, combination: Combination) -> Path:
+        return self.folder / combination.id / "junit.xml"
+
+    def _image(self, combination: Combination) -> str:
+        return f"sagegen-matrix/{combination.id}:{self.name}"
+
+    def _project(self, combination: Combination) -> str:
+        """The mark of everything that a combination starts, spelled as compose allows it."""
+        return f"{self.name}-{combination.id}".replace(".", "-")
+
+    def _sweep(self, combinations: list[Combination]) -> None:
+        images = [self._image(c) for c in combinations]
+        self.engine.sweep({self._project(c) for c in combinations}, images, keep=self.keep)
+
+    def _tidy_logs(self, results: Iterable[Result]) -> None:
+        """Keep the logs of failures, or all where --logs asks for them."""
+        if self.logs:
+            return
+        for result in results:
+            if result.status != "failed":
+                (self.log_folder / f"{result.id}.log").unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or never made
+            self.log_folder.rmdir()
+
+
+def _disk_need(group: list[Combination]) -> int:
+    known = [proven["image_bytes"] for c in group if (proven := proof.proofs().get(c.id))]
+    return int(2.2 * max(known)) if known else UNKNOWN_NEED[group[0].answers["device"]]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process and its children as Ctrl-C would, so that tests take their containers down."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(STOP_GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _read_junit(file: Path) -> dict[str, int] | None:
+    """How many tests passed, failed and were skipped."""
+    try:
+        suites = list(ElementTree.parse(file).getroot().iter("testsuite"))
+    except (OSError, ElementTree.ParseError):
+        return None
+
+    def count(*names: str) -> int:
+        return sum(int(suite.get(name, 0)) for suite in suites for name in names)
+
+    failed, skipped = count("failures", "errors"), count("skipped")
+    return {"passed": count("tests") - failed - skipped, "failed": failed, "skipped": skipped}
+
+
+def _append(log: Path, text: str) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(text)
+
+
+def _last_line(log: Path) -> str:
+    """The last line that says something: make's own complaint only repeats that there was one."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("make")), "no output")

@@ -1,0 +1,111 @@
+"""Render the template: the only module that talks to Copier, by its public functions only."""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import copier
+import jinja2
+import yaml
+from copier.errors import CopierError, InteractiveSessionError
+
+from sagegen import __version__, catalogue
+from sagegen.errors import USAGE, SagegenError
+
+#: Where `copier update` finds the template of a repository that was generated from a wheel.
+SOURCE = "gh:sagegen/sagegen"
+ANSWERS_FILE = ".copier-answers.yml"
+
+
+def origin(version: str = __version__) -> dict[str, str]:
+    """What the answers file records: the tag of this release; a development version has none."""
+    released = {} if "dev" in version else {"_commit": f"v{version}"}
+    return {**released, "_src_path": SOURCE}
+
+
+def render(
+    dest: Path,
+    answers: Mapping[str, Any],
+    *,
+    ask: bool = False,
+    recorded_origin: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Render the repository for `answers` into `dest` and return all answers that it records.
+
+    Open questions are asked, or take their default. No task, extension or migration ever runs.
+    """
+    refuse_unknown(answers)
+    data = {**answers, "sagegen_origin": dict(recorded_origin or origin())}
+    try:
+        copier.run_copy(str(_template()), dest, data=data, defaults=not ask, quiet=True)
+    except InteractiveSessionError as error:
+        raise SagegenError(
+            "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
+        raise _explained(error) from error
+    except OSError as error:
+        why = f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
+        raise SagegenError(f"cannot write {dest} ({why}) – nothing was written") from error
+    recorded = yaml.safe_load((dest / ANSWERS_FILE).read_text())
+    return {name: value for name, value in recorded.items() if not name.startswith("_")}
+
+
+def refuse_unknown(answers: Iterable[str]) -> None:
+    """Copier ignores `frmework=x`; a user should not find that out from the image."""
+    for name in answers:
+        if name not in catalogue.asked():
+            raise SagegenError(f"No such question: {name}.{_closest(name, catalogue.asked())}", USAGE)
+
+
+def user_owned(paths: Iterable[str]) -> set[str]:
+    """Those of `paths` that belong to the user: an update never touches them, nor does --force."""
+    from pathspec import GitIgnoreSpec
+
+    return set(GitIgnoreSpec.from_lines(catalogue.config()["_skip_if_exists"]).match_files(paths))
+
+
+@cache
+def _template() -> Path:
+    """A template that Copier takes as it lies.
+
+    Of a git checkout Copier would clone the latest tag, so it gets a copy of the working tree.
+    """
+    if not (catalogue.ROOT / ".git").exists():
+        return catalogue.ROOT
+    copy = Path(tempfile.mkdtemp(prefix="sagegen-template-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    shutil.copy(catalogue.ROOT / "copier.yml", copy)
+    shutil.copytree(
+        catalogue.ROOT / "template", copy / "template", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return copy
+
+
+def _explained(error: Exception) -> SagegenError:
+    """Copier's message about an answer, as one that names the question first."""
+    found = re.match(r"(?:Invalid choice|Validation error) for (?:question )?'(\w+)': (.*)", str(error), re.S)
+    if not found:
+        return SagegenError(f"the template cannot be rendered: {error} – please report this")
+    name, reason = found.groups()
+    if wrong := re.match(r"'(.*)' is not in \[(.*)\]", reason):
+        value, allowed = wrong[1], re.findall(r"'([^']*)'", wrong[2])
+        return SagegenError(
+            f"{name} cannot be {value}: choose {', '.join(allowed)}.{_closest(value, allowed)}", USAGE
+        )
+    return SagegenError(f"{name} is refused: {reason}", USAGE)
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {match[0]}?" if match else ""

@@ -1,0 +1,37 @@
+"""PyTorch in this image: its threads, and the device that it runs on."""
+
+import os
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+
+
+{% if gpu %}
+def prepare(threads: int) -> str:
+    """Set up PyTorch before model.py is imported. Returns a line for the log."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Imported here: `serve` plans its workers with this module, and needs no PyTorch for it.
+    import torch
+
+    torch.set_num_threads(threads)
+    name = f"PyTorch {torch.__version__} for CUDA {cuda_version()}"
+    if not torch.cuda.is_available():
+        return f"{name} on {threads} CPU thread(s): no GPU is visible"
+    return f"{name} on {torch.cuda.device_count()} GPU(s): {torch.cuda.get_device_name(0)}"
+
+
+def cuda_version() -> str:
+    """The CUDA version that this PyTorch is built for; empty if it is built for CPUs."""
+    import torch
+
+    return torch.version.cuda or ""
+{% else %}
+def prepare(threads: int) -> str:
+    """Set up PyTorch before model.py is imported. Returns a line for the log."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Imported here: `serve` plans its workers with this module, and needs no PyTorch for it.
+    import torch
+
+    torch.set_num_threads(threads)
+    return f"PyTorch {torch.__version__} on {threads} CPU thread(s)"
+{% endif %}

@@ -1,0 +1,41 @@
+"""scikit-learn in this image: its threads, and the device that it runs on."""
+
+{% if gpu %}
+import os
+import sys
+from importlib.metadata import version
+
+from byoc import gpu
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+
+
+def prepare(threads: int) -> str:
+    """Set up scikit-learn before model.py is imported. Returns a line for the log.
+
+    Where a GPU is visible, cuML takes over the estimators that it knows; the code stays plain scikit-learn.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    name = f"scikit-learn {version('scikit-learn')}"
+    if not gpu.count():
+        return f"{name} on {threads} CPU thread(s): no GPU is visible, cuML {version('cuml-cu13')} stays unused"
+    if "sklearn" in sys.modules:
+        raise RuntimeError("cuML must be installed before scikit-learn is imported")
+    import cuml.accel
+
+    cuml.accel.install()
+    return f"{name} accelerated by cuML {version('cuml-cu13')} on {gpu.count()} GPU(s)"
+{% else %}
+import os
+from importlib.metadata import version
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+
+
+def prepare(threads: int) -> str:
+    """Set up scikit-learn before model.py is imported. Returns a line for the log."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    return f"scikit-learn {version('scikit-learn')} on {threads} CPU thread(s)"
+{% endif %}

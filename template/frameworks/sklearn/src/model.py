@@ -1,0 +1,78 @@
+"""Your model: this is the one file to edit.
+
+SageMaker runs `train` once, and then `load` and `predict` in every worker of an endpoint. The sample tells
+three species of penguins apart by their measurements.
+"""
+
+import csv
+from pathlib import Path
+
+import joblib
+import numpy as np
+from pydantic import BaseModel, Field
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+{% include "template/sample/imports.py" %}
+
+{% include "template/sample/columns.py" %}
+
+MODEL_FILE = "model.joblib"
+
+
+class Hyperparameters(BaseModel):
+    """What a training job may set; SageMaker's strings arrive here as these types."""
+
+    epochs: int = Field(30, ge=1, description="Steps on the path from strong to weak regularisation")
+    first_c: float = Field(0.001, gt=0, description="Inverse regularisation strength of the first step")
+    growth: float = Field(1.5, gt=1, le=10, description="Factor between steps")
+
+
+def train(job: Job[Hyperparameters]) -> None:
+    """Fit one model per step, keep the one with the lowest validation loss, and save it with a report."""
+    hp = job.hyperparameters
+    x, y = read(job.channel("train"))
+    x_validation, y_validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
+    checkpoints = job.checkpoints(".joblib")
+    epoch, best, best_loss = 0, None, np.inf
+    if found := checkpoints.latest():
+        epoch, file = found
+        best, best_loss = joblib.load(file)
+        print(f"resumed after epoch {epoch}", flush=True)
+
+    while epoch < hp.epochs and not job.should_stop():
+        epoch += 1
+        c = min(hp.first_c * hp.growth ** min(epoch - 1, 100), 1e6)
+        candidate = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=500)).fit(x, y)
+        loss = log_loss(y_validation, candidate.predict_proba(x_validation), labels=range(len(SPECIES)))
+        if loss < best_loss:
+            best, best_loss = candidate, loss
+        job.log_metrics(
+            epoch=epoch,
+            train_loss=log_loss(y, candidate.predict_proba(x), labels=range(len(SPECIES))),
+            validation_loss=loss,
+            validation_accuracy=candidate.score(x_validation, y_validation),
+        )
+        if job.is_leader:
+            with checkpoints.saving(epoch) as path:
+                joblib.dump((best, best_loss), path)
+
+    if job.is_leader and best is not None:
+        with atomic(job.model_dir / MODEL_FILE) as path:
+            joblib.dump(best, path)
+        evaluate(job, best, epoch)
+
+
+def load(model_dir: Path) -> Pipeline:
+    """Load what `train` saved. The folder is read-only on an endpoint."""
+    return joblib.load(model_dir / MODEL_FILE)
+
+
+def predict(model: Pipeline, inputs: np.ndarray) -> np.ndarray:
+    """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
+    return np.take(SPECIES, model.predict(inputs))
+
+
+{% include "template/sample/functions.py" %}

@@ -1,0 +1,3 @@
+from byoc.errors import JobError
+from byoc.job import Job
+from byoc.paths import atomic
