@@ -8,6 +8,7 @@ go, so the disk never holds more than a few groups.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,9 @@ def matrix(
         "python_version": python_version,
     }
     groups = select(filters)
+    for argument in build_arg:
+        if "=" not in argument:
+            raise SagegenError(f"--build-arg {argument} has no value – write {argument}=VALUE", USAGE)
     if not shutil.which("make"):
         raise SagegenError("there is no make command – install GNU make")
     engine = Engine.connect()
@@ -99,8 +103,8 @@ def matrix(
         engine,
         jobs=jobs or engine.cpus,
         disk=disk * GB,
-        environment=_environment(base_image, build_arg),
         base_image=base_image,
+        build_args=build_arg,
         logs=logs,
         keep=keep,
     ).run(groups)
@@ -127,16 +131,6 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
     if not groups:
         raise SagegenError("no combination is left – see `sagegen list`", USAGE)
     return dict(groups)
-
-
-def _environment(base_image: str | None, build_args: tuple[str, ...]) -> dict[str, str]:
-    for argument in build_args:
-        if "=" not in argument:
-            raise SagegenError(f"--build-arg {argument} has no value – write {argument}=VALUE", USAGE)
-    environment = dict(os.environ)
-    if build_args:
-        environment["BUILD_ARGS"] = " ".join(f"--build-arg {argument}" for argument in build_args)
-    return environment
 
 
 class Budget:
@@ -178,8 +172,8 @@ class Run:
     engine: Engine
     jobs: int
     disk: int
-    environment: dict[str, str]
     base_image: str | None
+    build_args: tuple[str, ...]
     logs: Path | None
     keep: bool
     name: str = field(default_factory=lambda: f"sagegen-{os.getpid()}")
@@ -306,7 +300,7 @@ class Run:
     def _test(self, combination: Combination, result: Result, log: Path) -> None:
         self.board.step(result.id, "testing")
         with self.setting_up:
-            self._make("setup", combination, log)
+            self._make(f"{self._venv}/.tools", combination, log)
         try:
             self._make("test", combination, log)
         finally:
@@ -330,7 +324,8 @@ class Run:
         _append(log, f"$ make {target}\n")
         with log.open("a") as output:
             process = subprocess.Popen(
-                ["make", target],
+                # The shared tools are not installed again because another repository is younger.
+                ["make", "--old-file=requirements-dev.txt", target],
                 cwd=self._repository(combination),
                 env=self._environment(combination),
                 stdin=subprocess.DEVNULL,
@@ -360,17 +355,24 @@ class Run:
 
     def _environment(self, combination: Combination) -> dict[str, str]:
         """What the generated Makefile takes from its environment."""
-        own = {
+        python = combination.answers["python_version"]
+        build_args = [argument.replace("{python}", python) for argument in self.build_args]
+        environment = {
+            **os.environ,
             "IMAGE": self._image(combination),
-            # One virtual environment serves all repositories: their tools are the same.
-            "VENV": str(self.folder / "venv"),
+            "VENV": self._venv,
             "PYTEST_ADDOPTS": f"--junitxml={self._junit(combination)}",
             "COMPOSE_PROJECT_NAME": self._project(combination),
+            "BUILD_ARGS": " ".join(f"--build-arg {shlex.quote(argument)}" for argument in build_args),
         }
         if self.base_image:
-            python = combination.answers["python_version"]
-            own["BASE_IMAGE"] = self.base_image.replace("{python}", python)
-        return {**self.environment, **own}
+            environment["BASE_IMAGE"] = self.base_image.replace("{python}", python)
+        return environment
+
+    @property
+    def _venv(self) -> str:
+        """One virtual environment for all repositories: their test tools are the same."""
+        return str(self.folder / "venv")
 
     def _repository(self, combination: Combination) -> Path:
         return self.folder / combination.id / "repository"

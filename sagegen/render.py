@@ -86,9 +86,7 @@ def _template() -> Path:
     copy = Path(tempfile.mkdtemp(prefix="sagegen-template-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     shutil.copy(catalogue.ROOT / "copier.yml", copy)
-    shutil.copytree(
-        catalogue.ROOT / "template", copy / "template", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(catalogue.ROOT / "template", copy / "template")
     return copy
 
 

