@@ -26,6 +26,9 @@ PORT = 8080
 START_TIMEOUT = 300.0
 
 
+Layers = list[tuple[tuple[int, str], int]]
+
+
 class ContainerFailed(Exception):
     """A container that we ran did not do its job; the message holds the end of its log."""
 
@@ -93,14 +96,14 @@ class Engine:
         """Size of all layers of `image`."""
         return int(self._client.images.get(image).attrs["Size"])
 
-    def unique_bytes(self, images: Iterable[str]) -> dict[str, int]:
-        """Bytes of each image that no other image on the engine shares."""
-        known = {tag: entry for entry in self._client.df()["Images"] or [] for tag in entry["RepoTags"] or []}
-        return {
-            image: known[image]["Size"] - max(known[image]["SharedSize"], 0)
-            for image in images
-            if image in known
-        }
+    def layers(self, image: str) -> Layers:
+        """The layers of `image` from the base up: what identifies each, and its size."""
+        history = self._client.images.get(image).history()
+        return [
+            ((entry["Created"], entry["CreatedBy"]), entry["Size"])
+            for entry in reversed(history)
+            if entry["Size"]
+        ]
 
     def train(self, image: str, opt_ml: Path, project: str) -> None:
         """`docker run IMAGE train` on the data under `opt_ml`, as the user who owns it."""

@@ -22,18 +22,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from sagegen import __version__, catalogue, proof
 from sagegen.catalogue import Combination
-from sagegen.engine import ContainerFailed, DiskWatch, Engine
+from sagegen.engine import ContainerFailed, DiskWatch, Engine, Layers
 from sagegen.errors import FAILED, USAGE, SagegenError
 from sagegen.report import Board, print_table, write_html, write_json
 
 GB = 10**9
 STEP_TIMEOUT = 3600.0
-STOP_GRACE = 30.0
+STOP_GRACE = 10.0
 #: Disk that a group needs while it is built and tested, where no earlier run has measured it: the
 #: image, the installer's cache of the same size, and room to work.
 UNKNOWN_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
@@ -185,6 +186,7 @@ class Run:
         self.space = Budget(self.disk, self.stop)
         self.rendering, self.setting_up = threading.Lock(), threading.Lock()
         self.watch = DiskWatch(self.engine)
+        self.layers: dict[str, Layers] = {}
         self.log_folder = (self.logs or Path("matrix-logs")).absolute()
 
     def run(self, groups: dict[str, list[Combination]]) -> dict[str, Any]:
@@ -202,6 +204,9 @@ class Run:
                 self._run_groups(groups, results)
             finally:
                 self._tidy_logs(results.values())
+        for name, own in self.layers.items():
+            others = [layers for other, layers in self.layers.items() if other != name]
+            results[name].unique_bytes = unique_bytes(own, others)
         return {
             "sagegen": __version__,
             "date": date.isoformat(timespec="seconds"),
@@ -239,39 +244,61 @@ class Run:
 
     def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
         building = threading.Lock()
-        images = [self._image(c) for c in group]
         with self.space.hold(_disk_need(group)):
             if self.watch.growth() + _disk_need(group) > self.disk:
                 self.engine.prune_build_cache()
             try:
                 with ThreadPoolExecutor(len(group)) as pool:
-                    list(pool.map(lambda c: self._run_one(c, results[c.id], building), group))
-                unique = self.engine.unique_bytes(images)
-                for c, image in zip(group, images, strict=True):
-                    results[c.id].unique_bytes = unique.get(image)
+                    list(pool.map(lambda c: self._prove(c, results[c.id], building), group))
+                # Alone on the machine: a neighbour's build would be measured as our cold start.
+                with self.slots.hold(self.jobs):
+                    for c in group:
+                        self._measure(c, results[c.id])
             finally:
                 self._sweep(group)
 
-    def _run_one(self, combination: Combination, result: Result, building: threading.Lock) -> None:
-        log = self.log_folder / f"{combination.id}.log"
+    def _prove(self, combination: Combination, result: Result, building: threading.Lock) -> None:
+        """Render, build, test and train."""
+        log = self._log(combination)
         log.unlink(missing_ok=True)
-        begun = time.monotonic()
-        try:
-            with self._turn(combination, building) as built:
-                self._build(combination, result, log)
-                built()
-                self._test(combination, result, log)
-                self._measure(combination, result)
-            result.status = "passed"
-        except Stopped:
+        with self._noted(result, log), self._turn(combination, building) as built:
+            self._build(combination, result, log)
+            built()
+            self._test(combination, result, log)
+            self.board.step(result.id, "training")
+            sample = self._repository(combination) / "local_test/opt_ml"
+            shutil.copytree(sample, self._opt_ml(combination))
+            self.engine.train(self._image(combination), self._opt_ml(combination), self._project(combination))
+            result.status = "proven"
+            self.board.step(result.id, "proven, to be measured")
+
+    def _measure(self, combination: Combination, result: Result) -> None:
+        """Serve what was trained, and take its time and memory."""
+        if result.status != "proven":
             return
+        with self._noted(result, self._log(combination)):
+            self.board.step(result.id, "measuring")
+            start = self.engine.cold_start(
+                self._image(combination), self._opt_ml(combination), self._project(combination)
+            )
+            result.cold_start_seconds = round(start.seconds, 2)
+            result.peak_memory_bytes = start.peak_memory_bytes
+            result.status = "passed"
+            self.board.ended(result.id, result.status)
+
+    @contextmanager
+    def _noted(self, result: Result, log: Path) -> Iterator[None]:
+        """Whatever one combination dies of, the others go on; its result and its log say what it was."""
+        try:
+            yield
         except Exception as error:
-            # Whatever one combination dies of, the others go on; the result names it.
+            if self.stop.is_set():
+                raise Stopped from error
             expected = isinstance(error, StepFailed | ContainerFailed | SagegenError)
             result.failure = str(error) if expected else f"{type(error).__name__}: {error}"
             result.status, result.log = "failed", str(log)
             _append(log, f"\n{result.failure}\n")
-        self.board.ended(result.id, result.status, time.monotonic() - begun, result.failure, result.log)
+            self.board.ended(result.id, result.status, f"{result.failure} – see {log}")
 
     @contextmanager
     def _turn(self, combination: Combination, building: threading.Lock) -> Iterator[Callable[[], None]]:
@@ -296,6 +323,7 @@ class Run:
         result.build_seconds = self._make("build", combination, log)
         result.built = True
         result.image_bytes = self.engine.image_bytes(self._image(combination))
+        self.layers[result.id] = self.engine.layers(self._image(combination))
 
     def _test(self, combination: Combination, result: Result, log: Path) -> None:
         self.board.step(result.id, "testing")
@@ -307,16 +335,6 @@ class Run:
             result.tests = _read_junit(self._junit(combination))
         if not result.tests or not result.tests["passed"]:
             raise StepFailed("make test ran no test")
-
-    def _measure(self, combination: Combination, result: Result) -> None:
-        self.board.step(result.id, "measuring")
-        image, project = self._image(combination), self._project(combination)
-        opt_ml = self.folder / combination.id / "opt_ml"
-        shutil.copytree(self._repository(combination) / "local_test/opt_ml", opt_ml)
-        self.engine.train(image, opt_ml, project)
-        start = self.engine.cold_start(image, opt_ml, project)
-        result.cold_start_seconds = round(start.seconds, 2)
-        result.peak_memory_bytes = start.peak_memory_bytes
 
     def _make(self, target: str, combination: Combination, log: Path) -> float:
         """`make TARGET` in the generated repository, into its log; how long it took."""
@@ -374,6 +392,12 @@ class Run:
         """One virtual environment for all repositories: their test tools are the same."""
         return str(self.folder / "venv")
 
+    def _log(self, combination: Combination) -> Path:
+        return self.log_folder / f"{combination.id}.log"
+
+    def _opt_ml(self, combination: Combination) -> Path:
+        return self.folder / combination.id / "opt_ml"
+
     def _repository(self, combination: Combination) -> Path:
         return self.folder / combination.id / "repository"
 
@@ -400,6 +424,17 @@ class Run:
                 (self.log_folder / f"{result.id}.log").unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or never made
             self.log_folder.rmdir()
+
+
+def unique_bytes(own: Layers, others: Iterable[Layers]) -> int:
+    """Bytes of the layers that an image shares with none of `others`: layers are shared from the base up."""
+
+    def shared(other: Layers) -> int:
+        return sum(
+            layer[1] for layer, _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, other, strict=False))
+        )
+
+    return sum(size for _, size in own) - max(map(shared, others), default=0)
 
 
 def _disk_need(group: list[Combination]) -> int:

@@ -27,11 +27,11 @@ def new(
     dry_run: bool,
 ) -> None:
     """Ask, render, move into place, and say what comes next."""
-    from sagegen.render import refuse_unknown, render
+    from sagegen.render import refuse_wrong, render
 
     given = {**(_read(answers) if answers else {}), **_parse(data)}
     if given:
-        refuse_unknown(given)
+        refuse_wrong(given)
     if dest:
         _check(dest, force)
     ask = not defaults and sys.stdin.isatty()

@@ -42,7 +42,7 @@ def render(
 
     Open questions are asked, or take their default. No task, extension or migration ever runs.
     """
-    refuse_unknown(answers)
+    refuse_wrong(answers)
     data = {**answers, "sagegen_origin": dict(recorded_origin or origin())}
     try:
         copier.run_copy(str(_template()), dest, data=data, defaults=not ask, quiet=True)
@@ -55,17 +55,20 @@ def render(
     except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
         raise _explained(error) from error
     except OSError as error:
-        why = f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
-        raise SagegenError(f"cannot write {dest} ({why}) – nothing was written") from error
+        # shutil.Error lists the errors of a whole tree: one of them says enough.
+        why = error.strerror or str(error.args[0][0][-1] if error.args else error)
+        raise SagegenError(f"cannot write {dest}: {why} – nothing was written") from error
     recorded = yaml.safe_load((dest / ANSWERS_FILE).read_text())
     return {name: value for name, value in recorded.items() if not name.startswith("_")}
 
 
-def refuse_unknown(answers: Iterable[str]) -> None:
-    """Copier ignores `frmework=x`; a user should not find that out from the image."""
-    for name in answers:
+def refuse_wrong(answers: Mapping[str, Any]) -> None:
+    """Refuse what Copier lets pass: `frmework=x` it ignores, and `github_actions=perhaps` is yes to it."""
+    for name, value in answers.items():
         if name not in catalogue.asked():
             raise SagegenError(f"No such question: {name}.{_closest(name, catalogue.asked())}", USAGE)
+        if catalogue.questions()[name]["type"] == "bool" and str(value).lower() not in ("true", "false"):
+            raise SagegenError(f"{name} cannot be {value}: choose true, false.", USAGE)
 
 
 def user_owned(paths: Iterable[str]) -> set[str]:

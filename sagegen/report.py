@@ -25,8 +25,9 @@ class Board:
 
     def __init__(self, names: list[str]) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._states = dict.fromkeys(names, ("waiting", time.monotonic()))
-        self._ended: dict[str, float] = {}
+        self._states = dict.fromkeys(names, ("waiting", 0.0))
+        self._begun: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._lock = threading.Lock()
         self._live = (
             Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
@@ -47,18 +48,19 @@ class Board:
 
     def step(self, name: str, step: str) -> None:
         """A combination begins a step."""
+        now = time.monotonic()
         with self._lock:
-            self._states[name] = (step, time.monotonic())
+            self._states[name] = (step, now)
+            self._begun.setdefault(name, now)
         if not self._live:
             self._say(f"{name}: {step}")
 
-    def ended(self, name: str, status: str, seconds: float, failure: str | None, log: str | None) -> None:
-        """A combination is done; a failure is told at once, with its log."""
+    def ended(self, name: str, status: str, why: str = "") -> None:
+        """A combination is done; a failure is told at once."""
         with self._lock:
-            self._states[name] = (status, time.monotonic())
-            self._ended[name] = seconds
-        why = f": {failure} – see {log}" if failure else ""
-        self._say(f"{name}: {status} after {seconds:.0f} s{why}", STYLES[status])
+            self._ended.add(name)
+            seconds = time.monotonic() - self._begun.get(name, time.monotonic())
+        self._say(f"{name}: {status} after {seconds:.0f} s{why and f': {why}'}", STYLES[status])
 
     def _say(self, line: str, style: str = "") -> None:
         self._console.print(Text(line, style=style))

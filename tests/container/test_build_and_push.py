@@ -203,9 +203,11 @@ exec "$REAL" "$@"
 def test_options_after_two_dashes_go_to_docker_build(project, ecr, images):
     (project.folder / "Dockerfile").write_text(DOCKERFILE.replace("=scratch", "=no/such-image"))
 
-    done = project.push("--tag", "v1", "--", "--build-arg", "BASE_IMAGE=scratch", "--label", "note=two words")
+    options = ["--quiet", "--build-arg", "BASE_IMAGE=scratch", "--label", "note=two words"]
+    done = project.push("--tag", "v1", "--", *options)
 
     assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1, "what --quiet prints is not what we print"
     assert images.image_config(NAME, "v1")["config"]["Labels"] == {"note": "two words"}
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from pydantic import BaseModel
 
-from byoc import codecs, failure, hyperparameters, job, limits, metrics, paths
+from byoc import codecs, failure, gpu, hyperparameters, job, limits, metrics, paths
 from byoc.errors import JobError, RequestError
 
 FEATURES = ("a", "b")
@@ -199,6 +199,12 @@ def test_only_the_first_host_leads_and_ranks_follow_the_sorted_hosts() -> None:
     hosts = ("algo-1", "algo-10", "algo-2")
     ranks = {h: job.Job(hyperparameters=Settings(), hosts=hosts, current_host=h).rank for h in hosts}
     assert ranks == {"algo-1": 0, "algo-10": 1, "algo-2": 2}
+
+
+def test_workers_take_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpu.COUNT_VARIABLE, "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # and put back afterwards
+    assert [gpu.claim(tmp_path) for _ in range(3)] == [0, 1, None]
 
 
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 class Hyperparameters(BaseModel):
     """What a training job may set; SageMaker's strings arrive here as these types."""
 
-    epochs: int = Field(40, ge=1, description="Passes over the training data")
+    epochs: int = Field(20, ge=1, description="Passes over the training data")
     learning_rate: float = Field(0.01, gt=0, description="Step size of Adam")
     batch_size: int = Field(32, ge=1, description="Rows per step")
     hidden_units: int = Field(16, ge=1, description="Width of the hidden layer")
@@ -55,11 +55,12 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = tensors(job.channel("train"))
-    x_validation, y_validation = tensors(job.channel("validation")) if job.has_channel("validation") else (x, y)
+    has_validation = job.has_channel("validation")
+    x_validation, y_validation = tensors(job.channel("validation")) if has_validation else (x, y)
     torch.manual_seed(hp.seed)
     model = Classifier(hp.hidden_units).to(DEVICE)
     model.mean.copy_(x.mean(dim=0))
-    model.std.copy_(x.std(dim=0))
+    model.std.copy_(x.std(dim=0).clamp(min=1e-6))
     loss_of = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=hp.learning_rate)
     checkpoints = job.checkpoints(".pt")
@@ -83,12 +84,12 @@ def train(job: Job[Hyperparameters]) -> None:
             train_loss += loss.detach() * len(rows) / len(y)
         with torch.inference_mode():
             scores = model(x_validation)
-            job.log_metrics(
-                epoch=epoch,
-                train_loss=train_loss.item(),
-                validation_loss=loss_of(scores, y_validation).item(),
-                validation_accuracy=(scores.argmax(dim=1) == y_validation).float().mean().item(),
-            )
+        job.log_metrics(
+            epoch=epoch,
+            train_loss=train_loss.item(),
+            validation_loss=loss_of(scores, y_validation).item(),
+            validation_accuracy=(scores.argmax(dim=1) == y_validation).float().mean().item(),
+        )
         if job.is_leader:
             state = {
                 "model": model.state_dict(),

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
-{% include "template/sample/imports.py" %}
+from byoc.errors import JobError
+from byoc.job import Job
 
 {% include "template/sample/columns.py" %}
 
@@ -26,7 +27,7 @@ MODEL_VERSION = "1"
 class Hyperparameters(BaseModel):
     """What a training job may set; SageMaker's strings arrive here as these types."""
 
-    epochs: int = Field(40, ge=1, description="Passes over the training data")
+    epochs: int = Field(20, ge=1, description="Passes over the training data")
     learning_rate: float = Field(0.03, gt=0, description="Step size of gradient descent")
     momentum: float = Field(0.9, ge=0, lt=1, description="Share of a step that carries over into the next")
     batch_size: int = Field(32, ge=1, description="Rows per step")

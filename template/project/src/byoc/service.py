@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from byoc import codecs, framework, limits, paths, standby, workers
+from byoc import codecs, framework, gpu, limits, paths, standby, workers
 from byoc.errors import RequestError
 from byoc.processes import say
 
@@ -34,6 +34,8 @@ class Service:
 
     def __init__(self) -> None:
         plan = workers.plan()
+        if folder := standby.folder():
+            gpu.claim(folder)
         say(framework.prepare(threads=plan.compute_threads))
         try:
             self._module: ModuleType = importlib.import_module("model")
@@ -52,7 +54,7 @@ class Service:
         standby.report(standby.READY)
 
     def _warm_up(self) -> None:
-        """Predict once: frameworks compile on first use, and a model must answer before it is ready (S-14)."""
+        """Predict once: frameworks compile on first use, and a ready model has answered (S-14)."""
         if self._features:
             self._module.predict(self._model, np.zeros((1, len(self._features))))
 
@@ -92,8 +94,8 @@ class Service:
 
 
 def refusal(status: int, reason: str) -> Response:
-    """An error as one line of text."""
-    return Response(status, f"{reason}\n".encode())
+    """An error as one line of text, of which SageMaker passes on at most 2048 bytes (S-28)."""
+    return Response(status, reason.encode()[:2047] + b"\n")
 
 
 def metrics() -> Response:

@@ -22,6 +22,7 @@ REFUSED = 78  # EX_CONFIG of sysexits.h
 def main() -> int:
     """Serve until told to stop. 0 after a clean stop, 1 after a crash, 78 for a setting that cannot work."""
     stop = StopRequest()
+    os.environ[gpu.COUNT_VARIABLE] = str(gpu.count())
     try:
         settings = Settings(
             port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080),  # S-50

@@ -26,6 +26,12 @@ def report(state: str, reason: str = "") -> None:
             out.sendto(f"{os.getpid()} {state} {reason}"[:2000].encode(), address)
 
 
+def folder() -> Path | None:
+    """The folder of the `serve` that this worker belongs to, if any."""
+    address = os.environ.get(ADDRESS_VARIABLE)
+    return Path(address).parent if address else None
+
+
 class Standby:
     """Hears when a worker is ready, and answers HTTP in the workers' place until then."""
 

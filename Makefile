@@ -1,0 +1,45 @@
+# `make` alone explains the targets. They mean the same here and in a generated repository.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--framework sklearn --jobs 1'.
+PYTEST ?=
+MATRIX ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test matrix examples lint format clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+setup: $(INSTALLED) ## Install sagegen and its tools into .venv
+
+demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and predict
+	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
+
+test: $(INSTALLED) ## Run every test
+	$(BIN)/python -m pytest $(PYTEST)
+
+matrix: $(INSTALLED) ## Build, test and measure the image of every combination
+	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
+
+examples: $(INSTALLED) ## Render generated_examples/ again
+	$(BIN)/python -m sagegen.examples
+
+lint: $(INSTALLED) ## Check formatting, style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format
+
+clean: ## Remove what setup, test and matrix left behind
+	rm -rf $(VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

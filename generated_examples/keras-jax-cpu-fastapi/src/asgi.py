@@ -1,0 +1,6 @@
+"""What uvicorn imports in each worker: loads the model, then offers the application."""
+
+from byoc.service import Service
+from predictor import create_app
+
+app = create_app(Service())

@@ -1,0 +1,96 @@
+"""The `serve` command: binds the port, starts the stack's processes, and ends when they must.
+
+SageMaker stops a container with SIGTERM and kills it 30 s later (S-03): requests in flight are finished,
+and the exit code is 0. A process that dies by itself ends the container with an error, so that it is
+replaced (S-06).
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from byoc import gpu, limits, stack, workers
+from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
+from byoc.settings import Settings
+from byoc.standby import ADDRESS_VARIABLE, Standby
+
+CRASHED = 1
+REFUSED = 78  # EX_CONFIG of sysexits.h
+
+
+def main() -> int:
+    """Serve until told to stop. 0 after a clean stop, 1 after a crash, 78 for a setting that cannot work."""
+    stop = StopRequest()
+    os.environ[gpu.COUNT_VARIABLE] = str(gpu.count())
+    try:
+        settings = Settings(
+            port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080),  # S-50
+            limits=limits.current(),
+            plan=workers.plan(),
+            run_dir=Path(tempfile.mkdtemp(prefix="serve-")),
+        )
+    except ValueError as error:
+        say(f"cannot start: {error}")
+        return REFUSED
+    if gpu.required() and not gpu.count():
+        say("cannot start: REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
+        return REFUSED
+    try:
+        return _serve(settings, stop)
+    except OSError as error:
+        say(f"cannot start: {error}")
+        return CRASHED
+    finally:
+        shutil.rmtree(settings.run_dir, ignore_errors=True)
+
+
+def _serve(settings: Settings, stop: StopRequest) -> int:
+    with stack.bind(settings) as server_socket:
+        standby = Standby(server_socket, settings.run_dir)
+        os.environ[ADDRESS_VARIABLE] = str(standby.address)
+        metrics_dir = settings.run_dir / "metrics"
+        metrics_dir.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
+        # Every compute library reads this; set before any is imported.
+        os.environ.setdefault("OMP_NUM_THREADS", str(settings.plan.compute_threads))
+        processes = stack.processes(settings, server_socket, standby)
+        say(f"serving on port {settings.port}: {settings.plan}")
+        for process in processes:
+            process.start()
+        code = _watch(processes, standby, stop)
+        standby.draining = True
+        _stop(processes)
+        standby.close()
+        return code
+
+
+def _watch(processes: list[Process], standby: Standby, stop: StopRequest) -> int:
+    """Wait for a stop request or a death."""
+    announced = False
+    while not stop:
+        if standby.is_ready and not announced:
+            announced = True
+            say("ready: the model answers")
+        if standby.failure and not standby.is_ready:
+            # Nothing to retry: keep the proxy, if any, so that /ping goes on telling the reason.
+            for process in processes:
+                if process.holds_model:
+                    process.kill()
+        dead = next((p for p in processes if p.exit_code is not None), None)
+        if dead and not (standby.failure and not standby.is_ready and dead.holds_model):
+            say(f"{dead.name} ended with exit code {dead.exit_code}: this container must be replaced")
+            return CRASHED
+        reap_orphans(processes)
+        wait_until(lambda: bool(stop), seconds=0.2)
+    say("stop requested: finishing the requests in flight")
+    return 0
+
+
+def _stop(processes: list[Process]) -> None:
+    """Stop from the outside in: whoever accepts requests first, whoever answers them last."""
+    for process in processes:
+        process.ask_to_stop()
+        if not wait_until(lambda process=process: process.exit_code is not None, limits.DRAIN_SECONDS):  # type: ignore[misc]
+            say(f"{process.name} did not finish within {limits.DRAIN_SECONDS} s and is killed")
+            process.kill()

@@ -1,0 +1,337 @@
+"""Requests become arrays and predictions become responses, by media type (S-26, B-10).
+
+Decoding gives an array of shape [rows, ...]: [rows, columns] of numbers for tabular input, in the order of
+the model's FEATURES wherever the client named its columns.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byoc.errors import RequestError
+
+Array = NDArray[Any]
+# What model.predict may return: one value, list or dict for each row.
+Predictions = Array | Sequence[Any]
+
+CSV = "text/csv"
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+NPY = "application/x-npy"
+PARQUET = "application/x-parquet"
+
+
+def decode(body: bytes, content_type: str | None, features: Sequence[str] = ()) -> Array:
+    """Decode a request body. Raises RequestError 400 for a bad body, 415 for an unknown type."""
+    media_type, charset = parse_content_type(content_type)
+    decoder = DECODERS.get(media_type)
+    if decoder is None:
+        raise RequestError(415, f"Content-Type {media_type!r} is not accepted; send {', '.join(DECODERS)}")
+    if not body.strip():
+        raise RequestError(400, "the request has no body")
+    try:
+        inputs = decoder(body, charset, features)
+    except RequestError:
+        raise
+    except UnicodeDecodeError:
+        raise RequestError(400, f"the body is not valid {charset}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise RequestError(400, f"the body is not valid {media_type}: {_one_line(error)}") from None
+    if features and inputs.shape[1:] != (len(features),):
+        got = inputs.shape[1] if inputs.ndim == 2 else f"shape {list(inputs.shape[1:])}"
+        raise RequestError(
+            400, f"each row must have {len(features)} values ({', '.join(features)}), not {got}"
+        )
+    if len(inputs) == 0:
+        raise RequestError(400, "the body holds no rows")
+    return inputs
+
+
+def encode(predictions: Predictions, media_type: str) -> bytes:
+    """Encode one prediction per row; media_type is a result of `negotiate`."""
+    return ENCODERS[media_type](predictions)
+
+
+def negotiate(accept: str | None, content_type: str | None = None) -> str:
+    """Choose the response's media type from an Accept header with q-values.
+
+    Without a preference the answer has the request's own type, which batch transform relies on (B-11).
+    Raises RequestError 406 when nothing acceptable can be produced.
+    """
+    request_type = parse_content_type(content_type)[0]
+    preferred = [request_type] if request_type in ENCODERS else []
+    preferred += [m for m in (JSON, CSV, JSON_LINES, NPY, PARQUET) if m not in preferred]
+    if not accept or not accept.strip():
+        return preferred[0]
+    ranges = _parse_accept(accept)
+
+    def quality(media_type: str) -> float:
+        main = media_type.partition("/")[0]
+        for candidate in (media_type, f"{main}/*", "*/*"):  # the most specific range decides
+            if candidate in ranges:
+                return ranges[candidate]
+        return 0.0
+
+    best = max(preferred, key=quality)  # the first of equals
+    if quality(best) <= 0:
+        raise RequestError(406, f"Accept {accept!r} cannot be met; ask for {', '.join(ENCODERS)}")
+    return best
+
+
+def parse_content_type(header: str | None) -> tuple[str, str]:
+    """Media type and charset of a Content-Type header; CSV in UTF-8 where it says nothing."""
+    media_type, *parameters = (header or CSV).split(";")
+    charset = "utf-8"
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower()
+    media_type = media_type.strip().lower()
+    try:
+        "".encode(charset)
+    except (LookupError, ValueError):
+        raise RequestError(415, f"charset {charset!r} is unknown; send utf-8") from None
+    return ALIASES.get(media_type, media_type), charset
+
+
+def _parse_accept(header: str) -> dict[str, float]:
+    ranges: dict[str, float] = {}
+    for part in header.split(","):
+        media_type, *parameters = (p.strip().lower() for p in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        ranges[ALIASES.get(media_type, media_type)] = quality
+    return ranges
+
+
+# --- requests -------------------------------------------------------------------------------------------
+
+
+def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
+    text = body.decode(charset).removeprefix("\ufeff")
+    if '"' in text:
+        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    else:
+        rows = [line.split(",") for line in text.splitlines() if line.strip()]
+    if not rows:
+        raise RequestError(400, "the body holds no rows")
+    first = [cell.strip() for cell in rows[0]]
+    if not any(map(_is_number, first)) and (len(rows) > 1 or features):
+        return _columns_to_array(first, rows[1:], features)
+    return _numbers(rows) if features else _numbers_or_text(rows)
+
+
+def _decode_json(body: bytes, charset: str, features: Sequence[str]) -> Array:
+    return _from_json(_load_json(body.decode(charset)), features)
+
+
+def _decode_json_lines(body: bytes, charset: str, features: Sequence[str]) -> Array:
+    records = [_load_json(line) for line in body.decode(charset).splitlines() if line.strip()]
+    # A line may be a record, a bare row, or a row wrapped as {"features": [...]} or {"instances": [...]}.
+    rows = [
+        next(iter(r.values())) if isinstance(r, dict) and len(r) == 1 and set(r) & ROW_KEYS else r
+        for r in records
+    ]
+    return _rows_to_array(rows, features)
+
+
+def _decode_npy(body: bytes, charset: str, features: Sequence[str]) -> Array:
+    array = np.load(io.BytesIO(body), allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise RequestError(400, "the body must be one .npy array, not an archive")
+    return array.reshape(1, -1) if array.ndim == 1 else np.atleast_1d(array)
+
+
+def _decode_parquet(body: bytes, charset: str, features: Sequence[str]) -> Array:
+    # Imported here: most requests are not Parquet, and pyarrow is slow to import.
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(io.BytesIO(body))
+    names = list(table.column_names)
+    columns = [table.column(i).to_numpy() for i in _order(names, features)]
+    return np.column_stack(columns) if columns else np.empty((0, 0))
+
+
+ROW_KEYS = {"features", "instances", "inputs", "data"}
+
+
+def _from_json(value: Any, features: Sequence[str]) -> Array:
+    """The four usual JSON forms, and a bare list of rows."""
+    if isinstance(value, dict):
+        if "columns" in value and "data" in value:
+            return _columns_to_array(value["columns"], value["data"], features)
+        for key in ("instances", "inputs", "dataframe_split", "dataframe_records", "records"):
+            if key in value:
+                return _from_json(value[key], features)
+        if features and set(features) <= set(value):
+            if all(isinstance(value[f], list) for f in features):  # columns by name
+                return _numbers(list(zip(*(value[f] for f in features), strict=True)))
+            return _rows_to_array([value], features)
+        raise RequestError(
+            400, 'send {"instances": [...]}, {"inputs": [...]}, {"columns": [...], "data": [...]} or records'
+        )
+    if isinstance(value, list):
+        return _rows_to_array(value, features)
+    raise RequestError(400, "the JSON body must be an object or a list")
+
+
+def _rows_to_array(rows: list[Any], features: Sequence[str]) -> Array:
+    if not rows:
+        raise RequestError(400, "the body holds no rows")
+    if isinstance(rows[0], dict):
+        names = list(features or rows[0])
+        for row in rows:
+            if missing := [name for name in names if not isinstance(row, dict) or name not in row]:
+                raise RequestError(400, f"a record has no {missing[0]!r}; each needs {', '.join(names)}")
+        rows = [[row[name] for name in names] for row in rows]
+    elif features and not isinstance(rows[0], list):
+        rows = [rows]  # one bare row
+    return _numbers(rows) if features else _array(rows)
+
+
+def _columns_to_array(names: Sequence[str], rows: Sequence[Sequence[Any]], features: Sequence[str]) -> Array:
+    order = _order(list(names), features)
+    if any(len(row) != len(names) for row in rows):
+        raise RequestError(400, f"each row must have {len(names)} values, one for each named column")
+    ordered = [[row[i] for i in order] for row in rows]
+    return _numbers(ordered) if features else _numbers_or_text(ordered)
+
+
+def _order(names: list[str], features: Sequence[str]) -> list[int]:
+    """Positions of the model's features among the client's columns; extra columns are left out."""
+    if missing := [f for f in features if f not in names]:
+        raise RequestError(400, f"column {missing[0]!r} is missing; the model needs {', '.join(features)}")
+    return [names.index(f) for f in features] if features else list(range(len(names)))
+
+
+def _numbers(rows: Sequence[Sequence[Any]]) -> Array:
+    if len({len(row) for row in rows if isinstance(row, Sequence)}) > 1:
+        raise RequestError(400, "all rows must have the same number of values")
+    return np.array(rows, dtype=np.float64)
+
+
+def _numbers_or_text(rows: Sequence[Sequence[Any]]) -> Array:
+    try:
+        return _numbers(rows)
+    except ValueError:
+        return np.array(rows, dtype=str)
+
+
+def _array(rows: list[Any]) -> Array:
+    array = np.array(rows)
+    if array.dtype == object:
+        raise RequestError(400, "all rows must have the same shape")
+    return array
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _load_json(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+# --- responses ------------------------------------------------------------------------------------------
+
+
+def _encode_csv(predictions: Predictions) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(
+        row if isinstance(row, list) else list(row.values()) if isinstance(row, dict) else [row]
+        for row in _plain(predictions)
+    )
+    return out.getvalue().encode()
+
+
+def _encode_json(predictions: Predictions) -> bytes:
+    return _dump_json({"predictions": _plain(predictions)}) + b"\n"
+
+
+def _encode_json_lines(predictions: Predictions) -> bytes:
+    return b"".join(_dump_json(row) + b"\n" for row in _plain(predictions))
+
+
+def _encode_npy(predictions: Predictions) -> bytes:
+    array = np.asarray(predictions)
+    if array.dtype == object:
+        raise RequestError(406, "these predictions do not fit one array; ask for application/json")
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def _encode_parquet(predictions: Predictions) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    rows = _plain(predictions)
+    if rows and isinstance(rows[0], dict):
+        table = pyarrow.Table.from_pylist(rows)
+    else:
+        table = pyarrow.table({"prediction": rows})
+    pyarrow.parquet.write_table(table, out)
+    return out.getvalue()
+
+
+def _plain(predictions: Predictions) -> list[Any]:
+    """Predictions as a list of values, one per row."""
+    return list(predictions.tolist() if isinstance(predictions, np.ndarray) else predictions)
+
+
+def _dump_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_from_numpy).encode()
+
+
+def _from_numpy(value: object) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a prediction of type {type(value).__name__} cannot be written as JSON")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+Decoder = Callable[[bytes, str, Sequence[str]], Array]
+DECODERS: Mapping[str, Decoder] = {
+    CSV: _decode_csv,
+    JSON: _decode_json,
+    JSON_LINES: _decode_json_lines,
+    NPY: _decode_npy,
+    PARQUET: _decode_parquet,
+}
+ENCODERS: Mapping[str, Callable[[Predictions], bytes]] = {
+    CSV: _encode_csv,
+    JSON: _encode_json,
+    JSON_LINES: _encode_json_lines,
+    NPY: _encode_npy,
+    PARQUET: _encode_parquet,
+}
+# Other spellings that clients use for the same types.
+ALIASES = {
+    "application/csv": CSV,
+    "application/jsonl": JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+    "application/npy": NPY,
+    "application/vnd.apache.parquet": PARQUET,
+}

@@ -1,0 +1,81 @@
+"""How many workers serve, planned from what the container was given, not from what the host has."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from byoc import gpu, paths
+from byoc.framework import WORKER_MEMORY_MIB
+
+MIB = 1024 * 1024
+# An artifact grows when it is loaded; and the system, the proxy and request bodies want room too.
+LOADED_FACTOR = 2
+USABLE_SHARE = 0.8
+REQUEST_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Worker processes, concurrent requests in each, and the CPU threads that one prediction may use."""
+
+    workers: int
+    request_threads: int
+    compute_threads: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.workers} worker(s) x {self.request_threads} requests,"
+            f" {self.compute_threads} compute thread(s) each ({self.reason})"
+        )
+
+
+def plan(environment: Mapping[str, str] = os.environ) -> Plan:
+    """Plan the workers of `serve`.
+
+    One per GPU, else one per CPU as far as memory holds a model copy in each.
+    SAGEMAKER_MODEL_SERVER_WORKERS, SAGEMAKER_MODEL_SERVER_THREADS and OMP_NUM_THREADS override the plan.
+    """
+    cores, memory, gpus = cpus(), memory_mib(), gpu.count()
+    model_mib = sum(p.stat().st_size for p in paths.model().rglob("*") if p.is_file()) // MIB
+    need = WORKER_MEMORY_MIB + LOADED_FACTOR * model_mib
+    fitting = max(1, int(memory * USABLE_SHARE) // need)
+    if environment.get("HOSTING_MODE") == "serverless":
+        workers, why = 1, "serverless wants one model copy"  # SV-06
+    elif gpus:
+        workers, why = gpus, f"{gpus} GPU(s)"
+    else:
+        workers = min(cores, fitting)
+        why = f"{cores} CPU(s), {memory} MiB of which a worker needs about {need}"
+    workers = int(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") or workers)
+    threads = int(environment.get("SAGEMAKER_MODEL_SERVER_THREADS") or REQUEST_THREADS)
+    compute = int(environment.get("OMP_NUM_THREADS") or max(1, cores // workers))
+    return Plan(workers, threads, compute, why)
+
+
+def cpus() -> int:
+    """CPUs this container may use: its cgroup's quota, else its affinity."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _cgroup("cpu.max", "cpu/cpu.cfs_quota_us").partition(" ")
+    period = period or _cgroup("cpu/cpu.cfs_period_us")
+    if quota.isdecimal() and period.isdecimal():
+        available = min(available, max(1, int(quota) // int(period)))
+    return available
+
+
+def memory_mib() -> int:
+    """Memory this container may use: its cgroup's limit, else the machine's."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _cgroup("memory.max", "memory/memory.limit_in_bytes")
+    return min(total, int(limit) if limit.isdecimal() else total) // MIB
+
+
+def _cgroup(*names: str) -> str:
+    """The first of these control files that exists: version 2's name, then version 1's."""
+    for name in names:
+        try:
+            return Path("/sys/fs/cgroup", name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+    return ""

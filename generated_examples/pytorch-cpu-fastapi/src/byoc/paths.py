@@ -1,0 +1,64 @@
+"""Where SageMaker puts things (T-15, T-17, S-40)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+
+def base() -> Path:
+    """The /opt/ml tree, or the copy of it that SAGEMAKER_BASE_DIR names on a machine without Docker."""
+    return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")).absolute()
+
+
+def model() -> Path:
+    """Artifacts: what training leaves here is what serving finds here, read-only (T-53, S-40)."""
+    return base() / "model"
+
+
+def config(name: str) -> Path:
+    """One of the job's three JSON files."""
+    return base() / "input" / "config" / f"{name}.json"
+
+
+def channel(name: str) -> Path:
+    """Input data of one channel."""
+    return base() / "input" / "data" / name
+
+
+def checkpoints() -> Path:
+    """Mirrored to S3 while the job runs, and restored when it restarts (T-63)."""
+    return base() / "checkpoints"
+
+
+def output_data() -> Path:
+    """Everything worth keeping that is not the model (T-54)."""
+    return base() / "output" / "data"
+
+
+def failure() -> Path:
+    """Becomes the job's FailureReason (T-51)."""
+    return base() / "output" / "failure"
+
+
+@contextmanager
+def atomic(destination: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the destination's name when complete, or vanishes.
+
+    A reader, or a kill at the wrong moment, never meets half a file (T-60, T-64).
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays: several libraries choose their format by it.
+    with NamedTemporaryFile(
+        dir=destination.parent, prefix=".tmp-", suffix=destination.suffix, delete=False
+    ) as file:
+        temporary = Path(file.name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(destination)
+    finally:
+        temporary.unlink(missing_ok=True)

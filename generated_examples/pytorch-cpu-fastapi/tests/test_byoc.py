@@ -1,0 +1,214 @@
+"""The contract's small print, tested without Docker and without the framework."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from pydantic import BaseModel
+
+from byoc import codecs, failure, gpu, hyperparameters, job, limits, metrics, paths
+from byoc.errors import JobError, RequestError
+
+FEATURES = ("a", "b")
+ROWS = [[1.0, 2.0], [3.0, 4.5]]
+
+
+class Settings(BaseModel):
+    epochs: int = 3
+    rate: float = 0.1
+    shuffle: bool = True
+    optimizer: str = "adam"
+    layers: list[int] = [8]
+
+
+def npy(array: object, **options: bool) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.asarray(array), **options)
+    return out.getvalue()
+
+
+def parquet(columns: dict[str, list[float]]) -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b"1,2\n3,4.5\n"),
+        ("text/csv", b"1,2\r\n3,4.5"),
+        ("text/csv; charset=utf-8", b"a,b\n1,2\n3,4.5\n"),
+        ("text/csv", b"b,other,a\n2,9,1\n4.5,9,3\n"),
+        ("text/csv", b'"1","2"\n"3","4.5"\n'),
+        ("text/csv; charset=utf-16", "1,2\n3,4.5\n".encode("utf-16")),
+        ("TEXT/CSV", b"\xef\xbb\xbfa,b\n1,2\n3,4.5\n"),
+        (None, b"1,2\n3,4.5\n"),
+        ("application/json", b'{"instances": [[1, 2], [3, 4.5]]}'),
+        ("application/json", b'{"inputs": [{"b": 2, "a": 1}, {"a": 3, "b": 4.5}]}'),
+        ("application/json", b'{"columns": ["b", "a"], "data": [[2, 1], [4.5, 3]]}'),
+        ("application/json", b'[{"a": 1, "b": 2}, {"a": 3, "b": 4.5}]'),
+        ("application/json", b'{"a": [1, 3], "b": [2, 4.5]}'),
+        ("application/jsonlines", b"[1, 2]\n[3, 4.5]\n"),
+        ("application/jsonlines", b'{"a": 1, "b": 2}\n{"a": 3, "b": 4.5}'),
+        ("application/jsonlines", b'{"features": [1, 2]}\n{"features": [3, 4.5]}'),
+        ("application/x-npy", npy(ROWS)),
+        ("application/x-parquet", parquet({"b": [2, 4.5], "a": [1, 3]})),
+    ],
+)
+def test_every_form_of_a_request_gives_the_same_rows(content_type: str | None, body: bytes) -> None:
+    assert codecs.decode(body, content_type, FEATURES).tolist() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "reason"),
+    [
+        ("text/csv", b"", 400, "no body"),
+        ("text/csv", b"1,2,3\n", 400, "2 values"),
+        ("text/csv", b"1,x\n", 400, "'x'"),
+        ("text/csv", b"1,2\n3\n", 400, "same number"),
+        ("text/csv", b"a,c\n1,2\n", 400, "'b' is missing"),
+        ("text/csv", b"\xff\xfe\xfd", 400, "not valid utf-8"),
+        ("text/csv; charset=klingon", b"1,2", 415, "klingon"),
+        ("application/json", b"{", 400, "not valid application/json"),
+        ("application/json", b'{"instances": []}', 400, "no rows"),
+        ("application/json", b'{"instances": [[1, NaN]]}', 400, "NaN"),
+        ("application/json", b'{"nonsense": 1}', 400, "instances"),
+        ("application/json", b'[{"a": 1}]', 400, "no 'b'"),
+        ("application/x-npy", npy([{"a": 1}], allow_pickle=True), 400, "not valid"),
+        ("application/x-npy", b"\x93NUMPY", 400, "not valid"),
+        ("application/x-parquet", b"PAR1", 400, "not valid"),
+        ("image/png", b"1,2", 415, "text/csv"),
+    ],
+)
+def test_a_bad_request_is_refused_with_its_reason(
+    content_type: str, body: bytes, status: int, reason: str
+) -> None:
+    with pytest.raises(RequestError, match=reason) as refused:
+        codecs.decode(body, content_type, FEATURES)
+    assert refused.value.status == status
+    assert "\n" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "chosen"),
+    [
+        (None, "text/csv", "text/csv"),
+        ("*/*", "application/json", "application/json"),
+        ("application/json", "text/csv", "application/json"),
+        ("text/csv;q=0.5, application/json;q=0.9", "text/csv", "application/json"),
+        ("application/*, text/csv;q=0.1", "text/csv", "application/json"),
+        ("image/png, */*;q=0.1", "application/jsonlines", "application/jsonlines"),
+        ("text/csv;q=0, */*", "text/csv", "application/json"),
+    ],
+)
+def test_the_answer_has_the_type_that_the_client_prefers(
+    accept: str | None, content_type: str, chosen: str
+) -> None:
+    assert codecs.negotiate(accept, content_type) == chosen
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0"])
+def test_an_answer_that_the_client_cannot_read_is_refused(accept: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        codecs.negotiate(accept, "text/csv")
+    assert refused.value.status == 406
+
+
+def test_predictions_keep_their_order_and_number_in_every_type() -> None:
+    labels = np.array(["x", "y"])
+    assert codecs.encode(labels, codecs.CSV) == b"x\ny\n"
+    assert json.loads(codecs.encode(labels, codecs.JSON)) == {"predictions": ["x", "y"]}
+    assert codecs.encode(labels, codecs.JSON_LINES) == b'"x"\n"y"\n'
+    assert np.load(io.BytesIO(codecs.encode(labels, codecs.NPY))).tolist() == ["x", "y"]
+    table = pyarrow.parquet.read_table(io.BytesIO(codecs.encode(labels, codecs.PARQUET)))
+    assert table.to_pydict() == {"prediction": ["x", "y"]}
+
+
+def test_hyperparameters_arrive_as_the_types_that_the_model_declares() -> None:
+    parsed = hyperparameters.parse(
+        {
+            "epochs": "7",
+            "rate": "1e-3",
+            "shuffle": "false",
+            "optimizer": '"sgd"',
+            "layers": "[16, 8]",
+            "sagemaker_program": "train.py",
+            "_tuning_objective_metric": "loss",
+        },
+        Settings,
+    )
+    assert parsed == Settings(epochs=7, rate=0.001, shuffle=False, optimizer="sgd", layers=[16, 8])
+
+
+def test_a_wrong_hyperparameter_is_named() -> None:
+    with pytest.raises(JobError, match=r"'epochs'.*'many'"):
+        hyperparameters.parse({"epochs": "many"}, Settings)
+
+
+def test_a_misspelt_hyperparameter_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hyperparameters.parse({"epoch": "7"}, Settings) == Settings()
+    assert "did you mean 'epochs'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [3.0, -0.25, 1e-9, 1.5e12, float("nan"), float("inf"), float("-inf")])
+def test_every_metric_that_is_printed_is_found_by_its_regex(value: float) -> None:
+    printed = metrics.line({"loss": value, "validation_loss": 9.0})
+    [definition] = metrics.definitions(["loss"])
+    found = re.search(definition["Regex"], printed)
+    assert found
+    assert float(found[1]) == pytest.approx(value, nan_ok=True)
+
+
+def test_the_failure_file_begins_with_the_cause_and_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    failure.write(failure.describe(ValueError("the cause " * 500)))
+    text = paths.failure().read_text()
+    assert text.startswith("ValueError: the cause")
+    assert len(text) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("environment", "payload", "timeout"),
+    [
+        ({}, 25, 60),
+        ({"HOSTING_MODE": "serverless"}, 4, 60),
+        ({"SAGEMAKER_BATCH": "True"}, 100, 3600),
+        ({"HOSTING_MODE": "async"}, 1024, 3600),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "12"}, 12, 3600),
+        ({"SAGEMAKER_MODEL_SERVER_TIMEOUT": "90"}, 25, 90),
+    ],
+)
+def test_limits_follow_the_way_of_hosting(environment: dict[str, str], payload: int, timeout: int) -> None:
+    assert limits.current(environment) == limits.Limits(payload * limits.MIB, timeout)
+
+
+def test_a_transform_job_never_has_more_than_100_mb_in_flight() -> None:
+    answer = limits.execution_parameters(concurrency=64, environment={"SAGEMAKER_MAX_PAYLOAD_IN_MB": "30"})
+    assert answer == {"MaxConcurrentTransforms": 3, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 30}
+
+
+def test_only_the_first_host_leads_and_ranks_follow_the_sorted_hosts() -> None:
+    hosts = ("algo-1", "algo-10", "algo-2")
+    ranks = {h: job.Job(hyperparameters=Settings(), hosts=hosts, current_host=h).rank for h in hosts}
+    assert ranks == {"algo-1": 0, "algo-10": 1, "algo-2": 2}
+
+
+def test_workers_take_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpu.COUNT_VARIABLE, "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # and put back afterwards
+    assert [gpu.claim(tmp_path) for _ in range(3)] == [0, 1, None]
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), paths.atomic(tmp_path / "model.bin") as file:
+        file.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

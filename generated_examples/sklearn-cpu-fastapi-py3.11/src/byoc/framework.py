@@ -1,0 +1,13 @@
+"""scikit-learn in this image: its threads, and the device that it runs on."""
+
+import os
+from importlib.metadata import version
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = 220
+
+
+def prepare(threads: int) -> str:
+    """Set up scikit-learn before model.py is imported. Returns a line for the log."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    return f"scikit-learn {version('scikit-learn')} on {threads} CPU thread(s)"

@@ -1,0 +1,104 @@
+"""Child processes, kept as PID 1 must: signals forwarded, children reaped, exit codes told (S-06, T-61)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+POLL_SECONDS = 0.1
+
+
+@dataclass
+class Process:
+    """A command, how it is asked to finish its work, and the process once it runs."""
+
+    command: Sequence[str]
+    stop_signal: signal.Signals = signal.SIGTERM
+    pass_fds: tuple[int, ...] = ()
+    holds_model: bool = True
+    popen: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start the command in this container's log."""
+        self.popen = subprocess.Popen(self.command, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL)
+
+    @property
+    def name(self) -> str:
+        """How the log calls it."""
+        return os.path.basename(self.command[0])
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; 128 + N if signal N ended it, as shells say it."""
+        code = self.popen.poll() if self.popen else None
+        return 128 - code if code is not None and code < 0 else code
+
+    def ask_to_stop(self) -> None:
+        """Send the signal on which this program finishes what it has accepted."""
+        if self.popen and self.exit_code is None:
+            self.popen.send_signal(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.popen and self.exit_code is None:
+            self.popen.kill()
+            self.popen.wait()
+
+
+class StopRequest:
+    """Remembers that SageMaker (SIGTERM) or Ctrl-C (SIGINT) asked this container to stop."""
+
+    def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        self.received = False
+        self._on_stop = on_stop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        self.received = True
+        self._on_stop()
+
+    def __bool__(self) -> bool:
+        return self.received
+
+
+def reap_orphans(known: Sequence[Process]) -> None:
+    """Collect processes that lost their parent and became PID 1's, so that none stays a zombie."""
+    if os.getpid() != 1:
+        return
+    mine = {process.popen.pid for process in known if process.popen}
+    for pid in _zombie_children():
+        if pid not in mine:
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _zombie_children() -> list[int]:
+    zombies = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    state, parent = file.read().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if state == "Z" and parent == "1":
+                zombies.append(int(entry))
+    return zombies
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition, at most so long. Signals are handled meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def say(message: str) -> None:
+    """One line in the container's log."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,17 @@
+"""TensorFlow in this image: its threads, and the device that it runs on."""
+
+import os
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = 700
+
+
+def prepare(threads: int) -> str:
+    """Set up TensorFlow before model.py is imported. Returns a line for the log."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Imported here: `serve` plans its workers with this module, and needs no TensorFlow for it.
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return f"TensorFlow {tf.__version__} on {threads} CPU thread(s)"

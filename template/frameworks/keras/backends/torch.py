@@ -1,0 +1,44 @@
+"""Keras on PyTorch in this image: its threads, and the device that it runs on."""
+
+import os
+from pathlib import Path
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+
+
+{% if gpu %}
+def prepare(threads: int) -> str:
+    """Set up Keras before model.py is imported. Returns a line for the log."""
+    # Where keras.json is, which chooses the backend.
+    os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
+    import keras
+    import torch
+
+    torch.set_num_threads(threads)
+    name = f"Keras {keras.__version__} on PyTorch {torch.__version__} for CUDA {cuda_version()}"
+    if not torch.cuda.is_available():
+        return f"{name}, {threads} CPU thread(s): no GPU is visible"
+    return f"{name}, {torch.cuda.device_count()} GPU(s): {torch.cuda.get_device_name(0)}"
+
+
+def cuda_version() -> str:
+    """The CUDA version that this PyTorch is built for; empty if it is built for CPUs."""
+    import torch
+
+    return torch.version.cuda or ""
+{% else %}
+def prepare(threads: int) -> str:
+    """Set up Keras before model.py is imported. Returns a line for the log."""
+    # Where keras.json is, which chooses the backend.
+    os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
+    import keras
+    import torch
+
+    torch.set_num_threads(threads)
+    return f"Keras {keras.__version__} on PyTorch {torch.__version__}, {threads} CPU thread(s)"
+{% endif %}

@@ -1,0 +1,1 @@
+{% include 'template/frameworks/keras/backends/' ~ keras_backend ~ '.py' %}

@@ -1,0 +1,227 @@
+"""`sagegen matrix` on a template of a few lines and an engine that only answers.
+
+The real template on a real engine is the business of tests/container.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_tools import fails
+from fake_engine import FakeEngine
+from helpers import ROOT
+
+from sagegen import matrix
+from sagegen.engine import Engine
+from sagegen.errors import SagegenError
+
+QUESTIONS = """
+project_name: {type: str, default: my-model}
+framework: {type: str, choices: {One: one, Two: two}, default: one}
+fw: {type: yaml, when: false, default: "{worker_memory_mib: 10}"}
+device: {type: str, choices: {CPU: cpu}, default: cpu}
+python_version: {type: str, choices: {"3.13": "3.13"}, default: "3.13"}
+base_image: {type: str, default: "python:3.13-slim"}
+stack: {type: str, choices: {A: a, B: b}, default: a}
+"""
+MAKEFILE = """
+build:
+\t@echo "building $(IMAGE) from $(BASE_IMAGE) with $(BUILD_ARGS)"
+\t@test "{{ framework }}-{{ stack }}" != "$$BREAK" || { echo "no space left on device"; exit 1; }
+test:
+\t@test -f $(VENV)/.tools && echo testing in $(COMPOSE_PROJECT_NAME)
+\t@if [ "{{ framework }}" = "$$HANG" ]; then touch $$HANGING; sleep 600; fi
+\t@set -- $(PYTEST_ADDOPTS); printf '<testsuites><testsuite tests="5" failures="0" errors="0" skipped="1"/></testsuites>' > "$${1#--junitxml=}"
+$(VENV)/.tools: requirements-dev.txt
+\tmkdir -p $(VENV) && touch $@
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """sagegen with a template of two frameworks and two stacks, and a docker command on PATH."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "sagegen", folder / "sagegen", ignore=shutil.ignore_patterns("__pycache__"))
+    project = folder / "template/project"
+    (project / "local_test/opt_ml").mkdir(parents=True)
+    (project / "local_test/opt_ml/data.csv").write_text("1\n")
+    (project / "requirements-dev.txt").write_text("")
+    (project / "Makefile.jinja").write_text(MAKEFILE)
+    (project / "{{ _copier_conf.answers_file }}.jinja").write_text("{{ _copier_answers | to_nice_yaml }}")
+    (folder / "template/questions").mkdir()
+    (folder / "template/questions/10.yml").write_text(QUESTIONS)
+    (folder / "copier.yml").write_text(
+        "_subdirectory: template/project\n_envops: {trim_blocks: true}\n"
+        "---\n!include template/questions/10.yml\n"
+    )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/docker").chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def engine(tmp_path: Path):
+    with FakeEngine(tmp_path) as fake:
+        yield fake
+        fake.shutdown()
+
+
+@pytest.fixture
+def start(checkout: Path, engine: FakeEngine, tmp_path: Path, here: Path):
+    """`sagegen matrix ARGUMENTS` in `here`, as a process."""
+    here.mkdir(exist_ok=True)
+    (tmp_path / "tmp").mkdir()
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sagegen", "matrix", *arguments],
+            cwd=here,
+            env={
+                **os.environ,
+                "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+                "PYTHONPATH": str(checkout),
+                "TMPDIR": str(tmp_path / "tmp"),
+                "DOCKER_HOST": engine.host,
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
+    done = finished(start("--json", "out/m.json", "--html", "out/m.html", "--proof", "out/p.json",
+                          "--base-image", "base:{python}", "--build-arg", "MIRROR=http://m {python}",
+                          "--logs", "logs"))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 combinations passed" in done.stdout
+    outcome = json.loads((here / "out/m.json").read_text())
+    assert [c["id"] for c in outcome["combinations"]] == ["one-cpu-a", "one-cpu-b", "two-cpu-a", "two-cpu-b"]
+    for c in outcome["combinations"]:
+        assert c["status"] == "passed" and c["built"] and c["failure"] is None
+        assert c["tests"] == {"passed": 4, "failed": 0, "skipped": 1}
+        assert c["image_bytes"] == 120_000_000 and c["unique_bytes"] == 20_000_000
+        assert c["cold_start_seconds"] >= 0
+    proofs = json.loads((here / "out/p.json").read_text())
+    assert proofs["one-cpu-a"] == {"date": outcome["date"][:10], "image_bytes": 120_000_000, "tests": 4}
+    log = (here / "logs/one-cpu-a.log").read_text()
+    assert "from base:3.13 with --build-arg 'MIRROR=http://m 3.13'" in log
+    assert not engine.containers
+    removed = [asked for asked in engine.asked if asked.startswith("DELETE /images/")]
+    assert len({path for path in removed}) == 4
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_the_page_needs_nothing_but_itself(start, here):
+    assert finished(start("--html", "m.html", "--framework", "one", BREAK="one-b")).returncode == 1
+    page = (here / "m.html").read_text()
+    assert page.count("<tr") == 3 and "no space left on device" in page
+    assert not re.search(r"(src|href)=|url\(|@import|https?://", page)
+    assert "light dark" in page
+
+
+def test_one_failure_stops_nothing_else_and_its_log_is_kept_and_named(start, here):
+    done = finished(start("--jobs", "1", BREAK="one-a"))
+    assert done.returncode == 1
+    assert "3 of 4 combinations passed" in done.stdout
+    assert "make build failed with status 2: no space left on device" in done.stdout
+    assert [path.name for path in (here / "matrix-logs").iterdir()] == ["one-cpu-a.log"]
+    assert str(here / "matrix-logs/one-cpu-a.log") in done.stdout
+    assert "no space left on device" in (here / "matrix-logs/one-cpu-a.log").read_text()
+    assert "one-cpu-b: passed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_log_is_plain_lines(start):
+    done = finished(start("--framework", "two"))
+    assert "\x1b" not in done.stderr + done.stdout
+    assert "two-cpu-a: building" in done.stderr.splitlines()
+
+
+def test_keep_keeps_the_images(start, engine):
+    assert finished(start("--keep", "--framework", "one")).returncode == 0
+    assert not [asked for asked in engine.asked if asked.startswith("DELETE /images/")]
+
+
+@pytest.mark.parametrize("signum,status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, status):
+    hanging = tmp_path / "hanging"
+    process = start(HANG="one", HANGING=str(hanging))
+    while not hanging.exists():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signum)
+    done = finished(process)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "tmp").iterdir()) and not (here / "matrix-logs").exists()
+    removed = {asked for asked in engine.asked if asked.startswith("DELETE /images/")}
+    assert len(removed) == 4
+    assert not engine.containers
+
+
+@pytest.mark.parametrize(
+    "arguments,says",
+    [
+        (["--framework", "tree"], "no such framework: tree – choose one, two"),
+        (["--build-arg", "MIRROR"], "--build-arg MIRROR has no value – write MIRROR=VALUE"),
+        (["--jobs", "0"], "Invalid value for '--jobs'"),
+    ],
+)
+def test_a_wrong_command_line(start, arguments, says, checkout):
+    questions = checkout / "template/questions/10.yml"
+    questions.write_text(questions.read_text() + "keras_backend: {type: str, choices: {X: x}, when: false}\n")
+    assert says in fails(finished(start(*arguments)), 2)
+
+
+def test_no_engine_is_one_line(start):
+    line = fails(finished(start(DOCKER_HOST="tcp://127.0.0.1:1")), 1)
+    assert (
+        line == "no Docker engine answers at tcp://127.0.0.1:1 – start Docker, or run scripts/docker-engine"
+    )
+
+
+def test_no_docker_is_one_line_and_no_skip(start, tmp_path):
+    (tmp_path / "none").mkdir()
+    for tool in ("make", "sh"):
+        (tmp_path / "none" / tool).symlink_to(shutil.which(tool) or "/bin/sh")
+    line = fails(finished(start(PATH=str(tmp_path / "none"))), 1)
+    assert line == "there is no docker command – install Docker, or run scripts/docker-engine"
+
+
+def test_too_little_disk_is_one_line_before_anything_starts(engine, monkeypatch, tmp_path):
+    usage = shutil._ntuple_diskusage(100, 97, 3 * 10**9)  # type: ignore[attr-defined]
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, keep=False)
+    with pytest.raises(SagegenError, match=r"3 GB of free disk and this run needs 16 GB – free some"):
+        run.run(matrix.select({"device": ("gpu",), "framework": ("pytorch",)}))
+
+
+def test_groups_share_their_heavy_layer():
+    groups = matrix.select({})
+    assert len(groups) == 13  # 6 frameworks and backends on 2 devices, and one more Python
+    for group in groups.values():
+        assert len({tuple((k, v) for k, v in c.answers.items() if k != "stack") for c in group}) == 1
+
+
+def test_unique_bytes_are_those_above_the_longest_shared_base():
+    base, one, two = ((1, "base"), 100), ((2, "one"), 10), ((3, "two"), 20)
+    assert matrix.unique_bytes([base, one], [[base, two], [base]]) == 10
+    assert matrix.unique_bytes([base, one], []) == 110
+    assert matrix.unique_bytes([base, one], [[one, base]]) == 110

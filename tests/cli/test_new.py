@@ -1,0 +1,266 @@
+"""`sagegen new` without a terminal: what it writes, what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import copier
+import pytest
+import yaml
+from cli_tools import SAGEGEN, fails
+from helpers import ROOT, tree
+
+from sagegen.render import render
+
+
+def answers(folder: Path) -> dict:
+    return yaml.safe_load((folder / ".copier-answers.yml").read_text())
+
+
+def test_defaults_write_a_repository_named_after_the_project(run, here):
+    done = run("new", "--defaults")
+    assert done.returncode == 0, done.stderr
+    assert answers(here / "my-model")["framework"] == "sklearn"
+    assert [path.name for path in here.iterdir()] == ["my-model"]
+    assert os.access(here / "my-model/src/train", os.X_OK)
+    for line in ("my-model/", "Dockerfile", "  cd my-model", "  make build", "  make test"):
+        assert line in done.stdout
+    assert done.stdout.rstrip().endswith("make test")
+
+
+def test_data_beats_answers_and_both_beat_defaults(run, here):
+    (here / "a.yml").write_text("framework: keras\ndevice: gpu\nproject_name: churn\n")
+    done = run(
+        "new",
+        "out",
+        "--defaults",
+        "--answers",
+        "a.yml",
+        "--data",
+        "device=cpu",
+        "--data",
+        "keras_backend=jax",
+    )
+    assert done.returncode == 0, done.stderr
+    got = answers(here / "out")
+    assert (got["framework"], got["keras_backend"], got["device"]) == ("keras", "jax", "cpu")
+
+
+def test_an_answers_file_that_says_everything_needs_no_defaults(run, here):
+    assert run("new", "one", "--defaults", "--data", "stack=flask").returncode == 0
+    done = run("new", "two", "--answers", "one/.copier-answers.yml")
+    assert done.returncode == 0, done.stderr
+    assert tree(here / "one") == tree(here / "two")
+
+
+def test_copier_copy_gives_the_same_bytes(tmp_path, upstream):
+    copier.run_copy(str(upstream), tmp_path / "copied", data={"stack": "flask"}, defaults=True, quiet=True)
+    recorded = {"_src_path": str(upstream), "_commit": "v0.1.0"}
+    render(tmp_path / "made", {"stack": "flask"}, recorded_origin=recorded)
+    assert tree(tmp_path / "made") == tree(tmp_path / "copied")
+
+
+def test_dry_run_writes_nothing(run, here):
+    done = run("new", "--defaults", "--dry-run")
+    assert done.returncode == 0
+    assert "Dockerfile" in done.stdout and "nothing was written" in done.stdout
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments,says",
+    [
+        (["--data", "frmework=sklearn"], "No such question: frmework. Did you mean framework?"),
+        (["--data", "fw=x"], "No such question: fw."),
+        (["--data", "framework"], "--data framework has no value – write --data framework=VALUE"),
+        (["--data", "framework=sklern"], "choose sklearn, pytorch, tensorflow, keras. Did you mean sklearn?"),
+        (
+            ["--data", "framework=keras", "--data", "python_version=3.11"],
+            "python_version is refused: not proven",
+        ),
+        (["--data", "keras_backend=jax"], "keras_backend does not apply to the other answers – leave it out"),
+        (["--data", "project_name=My_Model"], "project_name is refused: Use 2 to 50 lower-case letters"),
+        (["--data", "aws_region=Frankfurt"], "aws_region is refused: Name a region as AWS spells it"),
+        (["--data", "base_image=Not An Image"], "base_image is refused: Name an image"),
+        (["--data", "github_actions=perhaps"], "github_actions cannot be perhaps: choose true, false."),
+        (["--answers", "none.yml"], "cannot read none.yml: No such file or directory – name a YAML file"),
+        (["--answers", "."], "cannot read .: Is a directory – name a YAML file"),
+        (
+            ["--answers", "broken.yml"],
+            "broken.yml is not YAML (line 2) – write one 'question: answer' per line",
+        ),
+        (["--answers", "list.yml"], "list.yml holds no answers – write one 'question: answer' per line"),
+        (["--answers", "binary.yml"], "binary.yml is not YAML – write one 'question: answer' per line"),
+        (["--bogus"], "No such option '--bogus' – see sagegen new --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(run, here, arguments, says):
+    (here / "broken.yml").write_text("framework: [sklearn\n")
+    (here / "list.yml").write_text("- sklearn\n")
+    (here / "binary.yml").write_bytes(b"\xff\xfe\x00")
+    before = tree(here)
+    assert says in fails(run("new", "out", "--defaults", *arguments), 2)
+    assert tree(here) == before
+
+
+def test_without_a_terminal_open_questions_are_named(run, here):
+    line = fails(run("new", "--data", "framework=sklearn"), 2)
+    assert "there is no terminal to ask in" in line and "--defaults" in line and "stack" in line
+    assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(run, here):
+    (here / "out").mkdir()
+    (here / "out/mine.txt").write_text("mine")
+    assert "out is not empty" in fails(run("new", "out", "--defaults"), 1)
+    assert tree(here) == {"out/mine.txt": (False, b"mine")}
+
+
+@pytest.mark.parametrize("dest", [".", "out"])
+def test_an_empty_folder_is_filled(run, here, dest):
+    (here / "out").mkdir()
+    (here / "out").rmdir() if dest == "." else None
+    assert run("new", dest, "--defaults").returncode == 0
+    assert (here / dest / "Dockerfile").is_file()
+    assert not list((here / dest).glob(".sagegen-*"))
+
+
+def test_force_replaces_what_is_the_template_s_and_keeps_what_is_the_user_s(run, here):
+    assert run("new", "out", "--defaults").returncode == 0
+    fresh = tree(here / "out")
+    for name in ("src/model.py", "Dockerfile", "notes.txt"):
+        (here / "out" / name).write_text("mine")
+    done = run("new", "out", "--defaults", "--force")
+    assert done.returncode == 0, done.stderr
+    now = tree(here / "out")
+    assert now["src/model.py"] == (False, b"mine") and now["notes.txt"] == (False, b"mine")
+    assert now["Dockerfile"] == fresh["Dockerfile"]
+    assert "model.py  kept: it is yours" in done.stdout
+
+
+def test_force_moves_nothing_when_something_is_in_the_way(run, here):
+    (here / "out").mkdir()
+    (here / "out/src").write_text("a file where a folder goes")
+    assert "out/src is in the way" in fails(run("new", "out", "--defaults", "--force"), 1)
+    assert [path.name for path in (here / "out").iterdir()] == ["src"]
+
+
+def test_force_does_not_write_through_a_link_out_of_the_folder(run, here):
+    (here / "out").mkdir()
+    (here / "elsewhere").mkdir()
+    (here / "out/src").symlink_to(here / "elsewhere")
+    assert "is in the way" in fails(run("new", "out", "--defaults", "--force"), 1)
+    assert not list((here / "elsewhere").iterdir())
+
+
+def test_a_file_or_a_broken_link_is_no_destination(run, here):
+    (here / "file").write_text("mine")
+    (here / "link").symlink_to("nowhere")
+    assert "file is a file – name another folder" in fails(run("new", "file", "--defaults"), 1)
+    assert "link is a broken link" in fails(run("new", "link", "--defaults"), 1)
+    assert "not a folder that you may write" in fails(run("new", "file/below", "--defaults"), 1)
+
+
+def test_a_full_disk_leaves_nothing(run, here, tmp_path):
+    """A limit on the size of files stands in for a full disk: the same call fails at the same place."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # noqa: E731
+    line = fails(run("new", "deep/out", "--defaults", preexec_fn=limit), 1)
+    assert "cannot write" in line and "File too large" in line
+    assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written(run, here):
+    if os.geteuid() == 0:
+        line = fails(run("new", "/proc/out", "--defaults"), 1)  # root may write everywhere else
+    else:
+        here.chmod(0o555)
+        line = fails(run("new", "out", "--defaults"), 1)
+    assert "name another folder" in line
+
+
+@pytest.mark.parametrize("signum,status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_rendering_leaves_nothing(here, tmp_path, signum, status):
+    here.mkdir()
+    # Stopped exactly inside the render: the signal comes from the module that renders.
+    code = f"""
+import os, sagegen.render as r, sagegen.cli
+def hit(*a, **k):
+    (a[1] / "half").mkdir(parents=True)
+    os.kill(os.getpid(), {int(signum)})
+r.copier.run_copy = hit
+sagegen.cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "new", "out", "--defaults"], cwd=here, capture_output=True, text=True
+    )
+    assert done.returncode == status and "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_a_proof_is_shown(run, here, tmp_path, monkeypatch, capsys):
+    from sagegen import new, proof
+
+    known = {"sklearn-cpu-fastapi": {"date": "2026-11-20", "image_bytes": 587_000_000, "tests": 64}}
+    monkeypatch.setattr(proof, "proofs", lambda: known)
+    new.new(tmp_path / "out", True, (), None, False, False)
+    assert (
+        "Proven: sklearn-cpu-fastapi: 64 tests passed on 2026-11-20, image 0.59 GB" in capsys.readouterr().out
+    )
+
+
+def test_help_version_and_no_command(run):
+    assert run("--help").returncode == 0
+    assert run().stdout == run("--help").stdout
+    assert run("--version").stdout.startswith("sagegen 0.")
+    assert "No such command 'nwe'" in fails(run("nwe"), 2)
+
+
+def test_a_reader_that_leaves_is_no_error(here):
+    here.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -1', "-", *SAGEGEN, "list", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=here,
+    )
+    assert done.stdout.strip() == "{" and not done.stderr
+
+
+def test_the_wheel_is_a_template_too(tmp_path, here):
+    """Built, unpacked and run without the checkout: the same bytes, and no network or git needed."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            tmp_path / "site",
+            wheel,
+        ],
+        check=True,
+    )
+    here.mkdir()
+    code = "import sagegen.cli; sagegen.cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "new", "out", "--defaults"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    render(tmp_path / "checkout", {})
+    assert tree(here / "out") == tree(tmp_path / "checkout")

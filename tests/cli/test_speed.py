@@ -1,0 +1,45 @@
+"""The promises about time, each as a ratio or a difference against a baseline in the same run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+PAIRS = 7
+
+
+def seconds(command: list[str | Path], folder: Path) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def test_new_takes_at_most_1_3_times_copier_copy(tmp_path):
+    template = tmp_path / "template-only"
+    shutil.copytree(ROOT / "template", template / "template")
+    shutil.copy(ROOT / "copier.yml", template)
+    ratios = []
+    for number in range(PAIRS + 1):
+        # In turns, and the first pair is a warm-up: both then see the same machine and the same caches.
+        ours = seconds([sys.executable, "-m", "sagegen", "new", f"a{number}", "--defaults"], tmp_path)
+        copier = [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet", template, f"b{number}"]
+        ratios.append(ours / seconds(copier, tmp_path))
+    assert statistics.median(ratios[1:]) <= 1.3, ratios
+
+
+@pytest.mark.skipif(not os.access(Path(sys.executable).with_name("sagegen"), os.X_OK), reason="not installed")
+def test_help_costs_at_most_150_ms_more_than_python(tmp_path):
+    ours = Path(sys.executable).with_name("sagegen")
+    extra = [
+        seconds([ours, "--help"], tmp_path) - seconds([sys.executable, "-c", "pass"], tmp_path)
+        for _ in range(PAIRS)
+    ]
+    assert statistics.median(extra) <= 0.15, extra

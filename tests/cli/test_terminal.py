@@ -1,0 +1,147 @@
+"""`sagegen new` in a real pseudo-terminal: keys typed, prompts read."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from cli_tools import ARROW_DOWN, ARROW_UP, CTRL_C, CTRL_D, ENTER
+
+
+def answer_names(terminal) -> None:
+    terminal.sees("Name of the repository")
+    terminal.types(ENTER)
+    terminal.sees("One sentence")
+    terminal.types(ENTER)
+
+
+def test_a_whole_conversation(terminal, here):
+    it = terminal("new")
+    it.sees("Name of the repository", "my-model")
+    it.types("\x15churn" + ENTER)
+    it.sees("One sentence")
+    it.types(ENTER)
+    it.sees("Framework that trains", "scikit-learn", "PyTorch", "TensorFlow")
+    it.types(ARROW_DOWN * 3 + ENTER)
+    it.sees("Backend that Keras runs on", "JAX")
+    it.types(ARROW_DOWN + ENTER)
+    it.sees("Instances that train and serve")
+    it.types(ARROW_DOWN + ARROW_UP + ENTER)
+    it.sees("Python inside the image")
+    it.types(ENTER)
+    it.sees("Image to build on")
+    it.types(ENTER)
+    it.sees("Server that answers")
+    it.types(ARROW_DOWN + ENTER)
+    it.sees("Region of the ECR")
+    it.types(ENTER)
+    it.sees("Add a GitHub workflow")
+    it.types("n")
+    assert it.ends() == 0
+    for line in ("Next:", "  cd churn", "  make build", "  make test"):
+        assert line in it.screen()
+    made = yaml.safe_load((here / "churn/.copier-answers.yml").read_text())
+    assert made["framework"] == "keras" and made["keras_backend"] == "jax"
+    assert made["device"] == "cpu" and made["stack"] == "flask"
+    assert made["github_actions"] is False
+    assert not (here / "churn/.github").exists()
+
+
+def test_an_impossible_choice_is_shown_disabled_with_its_reason(terminal):
+    it = terminal("new", "--data", "framework=pytorch", "--data", "device=cpu")
+    answer_names(it)
+    it.sees("Python inside the image", "3.11", "not proven for PyTorch on CPU: choose 3.13")
+    it.types(ARROW_DOWN + ENTER)  # the arrow skips what is disabled
+    it.sees("Image to build on", "python:3.13-slim")
+
+
+def test_an_invalid_name_is_refused_at_the_prompt_and_can_be_mended(terminal):
+    it = terminal("new")
+    it.sees("Name of the repository")
+    it.types("\x15My_Model" + ENTER)
+    it.sees("Use 2 to 50 lower-case letters")
+    it.types("\x15fine" + ENTER)
+    it.sees("One sentence")
+
+
+def test_only_what_is_left_is_asked(terminal, here):
+    (here / "a.yml").write_text(
+        "project_name: churn\ndescription: Says who leaves\ndevice: cpu\npython_version: '3.13'\n"
+        "base_image: python:3.13-slim\naws_region: eu-central-1\ngithub_actions: true\n"
+    )
+    it = terminal("new", "--answers", "a.yml", "--data", "framework=sklearn")
+    screen = it.sees("Server that answers")
+    assert "Name of the repository" not in screen and "Framework" not in screen
+    it.types(ENTER)
+    assert it.ends() == 0
+    assert (here / "churn/Dockerfile").exists()
+
+
+def test_nothing_is_asked_when_everything_is_said(terminal, here):
+    it = terminal("new", "--defaults")
+    assert it.ends() == 0
+    assert "Name of the repository" not in it.screen()
+
+
+PROMPTS = {
+    "project_name": "Name of the repository",
+    "description": "One sentence",
+    "framework": "Framework that trains",
+    "keras_backend": "Backend that Keras runs on",
+    "device": "Instances that train",
+    "python_version": "Python inside the image",
+    "base_image": "Image to build on",
+    "stack": "Server that answers",
+    "aws_region": "Region of the ECR",
+    "github_actions": "Add a GitHub workflow",
+}
+
+
+@pytest.mark.parametrize("at", PROMPTS)
+def test_ctrl_c_at_any_prompt_leaves_nothing(terminal, here, at):
+    values = {
+        "project_name": "churn",
+        "description": "Says who leaves",
+        "framework": "keras",
+        "keras_backend": "jax",
+        "device": "cpu",
+        "python_version": "3.13",
+        "base_image": "python:3.13-slim",
+        "stack": "flask",
+        "aws_region": "us-east-1",
+        "github_actions": "true",
+    }
+    if at == "framework":
+        values.pop("keras_backend")
+    given = [part for name, value in values.items() if name != at for part in ("--data", f"{name}={value}")]
+    it = terminal("new", *given)
+    it.sees(PROMPTS[at])
+    it.types(CTRL_C)
+    assert it.ends() == 130
+    assert "sagegen: interrupted – nothing was left behind" in it.screen()
+    assert "Traceback" not in it.screen()
+    assert list(here.iterdir()) == []
+
+
+def test_the_end_of_input_leaves_nothing(terminal, here):
+    it = terminal("new")
+    it.sees("Name of the repository")
+    it.types("\x15" + CTRL_D)
+    assert it.ends() == 1
+    assert "the input ended before the last question" in it.screen()
+    assert list(here.iterdir()) == []
+
+
+def test_a_taken_name_tells_how_to_keep_the_answers(terminal, here):
+    (here / "my-model").mkdir()
+    (here / "my-model/mine").write_text("mine")
+    (here / "a.yml").write_text(
+        "framework: sklearn\ndescription: Says who leaves\ndevice: gpu\npython_version: '3.13'\n"
+        "base_image: python:3.13-slim\nstack: flask\naws_region: us-east-1\ngithub_actions: true\n"
+    )
+    it = terminal("new", "--answers", "a.yml")
+    it.sees("Name of the repository")
+    it.types(ENTER)
+    assert it.ends() == 1
+    words = " ".join(it.screen().split())
+    assert "my-model is not empty" in words and "sagegen new DEST --data" in words
+    assert {path.name for path in here.iterdir()} == {"a.yml", "my-model"}

@@ -1,0 +1,45 @@
+"""What all layers of tests share: nobody's settings, a released template, and every render."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import COMBOS, ROOT, commit, tree
+
+from sagegen.examples import render_example
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Git and Copier know neither the developer's identity nor their settings."""
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "nobody")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "nobody")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    settings = tmp_path_factory.getbasetemp() / "copier-settings.yml"
+    settings.write_text("{}\n")
+    monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Path:
+    """The template as a git repository of its own, at its first release."""
+    folder = tmp_path / "upstream"
+    shutil.copytree(ROOT / "template", folder / "template", ignore=shutil.ignore_patterns("*cache*"))
+    shutil.copy(ROOT / "copier.yml", folder)
+    commit(folder, "the first release", "v0.1.0")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every combination, rendered once: {id: folder}."""
+    folder = tmp_path_factory.mktemp("rendered")
+    return {c.id: render_example(c, folder / c.id) for c in COMBOS}
+
+
+@pytest.fixture(scope="session")
+def trees(rendered: dict[str, Path]) -> dict[str, dict[str, tuple[bool, bytes]]]:
+    return {name: tree(folder) for name, folder in rendered.items()}

@@ -1,0 +1,61 @@
+"""Every combination that sagegen offers, built and tested for real: one run of the matrix, one test each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagegen import catalogue
+
+COMBINATIONS = [combination.id for combination in catalogue.existing()]
+#: What a second serving stack may add to the build of a framework.
+SECOND_STACK_SECONDS = 15
+
+
+@pytest.fixture(scope="session")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `sagegen matrix` found out. Its table and progress go to the test's output as they come."""
+    folder = Path(os.environ.get("SAGEGEN_MATRIX_DIR") or tmp_path_factory.mktemp("matrix"))
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "sagegen", "matrix", "--json", str(folder / "matrix.json")]
+    command += ["--html", str(folder / "matrix.html"), "--logs", str(folder / "logs")]
+    if base_image := os.environ.get("SAGEGEN_BASE_IMAGE"):
+        command += ["--base-image", base_image, "--build-arg", f"PYTHON_IMAGE={base_image}"]
+    for argument in shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", "")):
+        command += ["--build-arg", argument]
+    subprocess.run(command, check=False, stdout=sys.__stdout__, stderr=sys.__stderr__)
+    result: dict[str, Any] = json.loads((folder / "matrix.json").read_text())
+    return result
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_the_image_builds_trains_serves_and_passes_its_own_tests(
+    combination: str, outcome: dict[str, Any]
+) -> None:
+    [row] = [row for row in outcome["combinations"] if row["id"] == combination]
+    assert row["status"] == "passed", f"{row['failure']} – {row['log']}"
+    assert row["tests"]["passed"] > 0
+    assert row["tests"]["failed"] == 0
+    assert row["cold_start_seconds"] > 0
+    assert row["peak_memory_bytes"] > 0
+
+
+def test_a_second_stack_adds_little_to_the_build_of_its_framework(outcome: dict[str, Any]) -> None:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for row in outcome["combinations"]:
+        groups[row["group"]].append(row["build_seconds"])
+    seconds = {group: min(builds) for group, builds in groups.items() if len(builds) > 1}
+    assert seconds
+    assert {group: s for group, s in seconds.items() if s > SECOND_STACK_SECONDS} == {}
+
+
+def test_the_matrix_stays_within_its_disk(outcome: dict[str, Any]) -> None:
+    assert outcome["peak_disk_bytes"] <= 25 * 10**9

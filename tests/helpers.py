@@ -1,0 +1,39 @@
+"""What tests of all layers call: the combinations, trees as data, and git."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from sagegen import catalogue
+from sagegen.catalogue import Combination
+
+ROOT = Path(__file__).parent.parent
+COMBOS = catalogue.existing()
+
+
+def combo_id(combination: Combination) -> str:
+    return combination.id
+
+
+def tree(root: Path) -> dict[str, tuple[bool, bytes]]:
+    """{path: (executable, bytes)} of every file under `root`, git's own aside."""
+    return {
+        name: (bool(path.stat().st_mode & 0o111), path.read_bytes())
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not (name := path.relative_to(root).as_posix()).startswith(".git/")
+    }
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def commit(folder: Path, message: str, tag: str = "") -> None:
+    """Everything in `folder` as a commit, whether or not it was a repository before."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+    if tag:
+        git(folder, "tag", tag)

@@ -1,0 +1,131 @@
+"""The catalogue holds together: folders, specs, choices and refusals say the same."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import COMBOS, ROOT, commit, git, tree
+
+from sagegen import catalogue
+from sagegen.errors import SagegenError
+from sagegen.render import render
+
+SPECS = sorted((ROOT / "template").glob("*/*/*.yml"))
+AXES = {
+    name: list(catalogue.choices(name))
+    for name in catalogue.asked()
+    if "choices" in catalogue.questions()[name]
+}
+REFUSED = [c for c in catalogue.combinations() if c.reason]
+#: One other valid answer for each question that has no choices.
+OTHER_ANSWERS = {
+    "project_name": "churn-2",
+    "description": "Says who leaves",
+    "base_image": "python:3.13-slim-bookworm",
+    "aws_region": "eu-central-1",
+    "github_actions": False,
+}
+
+
+@pytest.mark.parametrize("axis,folder", [("framework", "frameworks"), ("stack", "stacks")])
+def test_every_choice_is_a_folder_and_every_folder_a_choice(axis, folder):
+    assert set(catalogue.choices(axis)) == {path.name for path in (ROOT / "template" / folder).iterdir()}
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.parent.name)
+def test_a_spec_lists_the_files_beside_it(spec: Path):
+    listed = yaml.safe_load(spec.read_text())
+    files = {path.relative_to(spec.parent).as_posix() for path in spec.parent.rglob("*") if path.is_file()}
+    backends = {f"backends/{name}.py" for name in listed.get("backends", {})}
+    beside = {name for name in files - {spec.name} if "__pycache__" not in name}
+    assert set(listed["files"]) == beside - backends
+    assert {name for name in beside if name.startswith("backends/")} <= backends
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.parent.name)
+def test_every_requirement_is_pinned_and_has_a_reason(spec: Path):
+    def entries(value):
+        if isinstance(value, dict) and "pin" in value:
+            yield value
+        elif isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from entries(item)
+
+    found = list(entries(yaml.safe_load(spec.read_text())))
+    assert found
+    for entry in found:
+        assert "==" in entry["pin"] and entry["why"].strip(), entry
+
+
+def test_the_issue_s_24_combinations_exist():
+    default = [c for c in COMBOS if c.answers["python_version"] == "3.13"]
+    assert len(default) == 6 * 2 * 2
+
+
+def test_ids_are_unique():
+    names = [c.id for c in catalogue.combinations()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_no_value_of_an_axis_is_dead(axis):
+    assert {c.answers[axis] for c in COMBOS if axis in c.answers} == set(AXES[axis])
+
+
+def test_no_two_combinations_render_the_same(trees):
+    contents = {
+        name: {path: entry for path, entry in files.items() if path != ".copier-answers.yml"}
+        for name, files in trees.items()
+    }
+    for (one, here), (other, there) in itertools.combinations(contents.items(), 2):
+        assert here != there, f"{one} and {other} are the same repository"
+
+
+def test_other_answers_cover_every_question_without_choices():
+    assert OTHER_ANSWERS.keys() == set(catalogue.asked()) - AXES.keys()
+
+
+@pytest.mark.parametrize("question", OTHER_ANSWERS)
+def test_every_answer_changes_something(question, tmp_path, trees):
+    render(tmp_path / "other", {question: OTHER_ANSWERS[question]})
+    default = catalogue.covering()[0].id
+    changed = {
+        path
+        for path in trees[default].keys() | tree(tmp_path / "other").keys()
+        if trees[default].get(path) != tree(tmp_path / "other").get(path)
+    }
+    assert changed - {".copier-answers.yml"}, f"{question} changes nothing but its own record"
+
+
+@pytest.mark.parametrize("combination", REFUSED, ids=lambda c: c.id)
+def test_every_refusal_has_a_reason_and_copier_gives_the_same(combination, tmp_path):
+    with pytest.raises(SagegenError) as refusal:
+        render(tmp_path / "refused", combination.answers)
+    assert combination.reason in str(refusal.value)
+    assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize("question", AXES)
+def test_a_disabled_choice_says_why(question):
+    """A choice with a validator must refuse in words, for they are shown beside it."""
+    reasons = {c.reason for c in REFUSED}
+    assert all(len(reason.split()) > 3 for reason in reasons)
+
+
+def test_no_rendered_file_is_ignored_by_the_repository_s_own_gitignore(rendered, tmp_path):
+    for name, folder in rendered.items():
+        repository = shutil.copytree(folder, tmp_path / name)
+        commit(repository, name)
+        ignored = git(repository, "status", "--porcelain", "--ignored")
+        assert not ignored, f"{name} would lose files in its first commit"
+
+
+def test_no_rendered_line_is_left_over_from_the_template(trees):
+    for name, files in trees.items():
+        for path, (_, content) in files.items():
+            for mark in (b"{%", b"%}", b"_copier"):
+                assert mark not in content or path == "README.md", f"{mark!r} in {name}/{path}"

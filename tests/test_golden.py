@@ -1,0 +1,32 @@
+"""The committed renders are what the template renders: bytes and executable bits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers import tree
+
+from sagegen import catalogue
+from sagegen.examples import DIGESTS, FOLDER, digests
+
+REMEDY = "run `make examples` and review the diff"
+
+
+def test_the_examples_are_those_that_show_every_value():
+    expected = {c.id for c in catalogue.covering()}
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == expected, REMEDY
+
+
+@pytest.mark.parametrize("combination", catalogue.covering(), ids=lambda c: c.id)
+def test_an_example_is_what_is_rendered_now(combination, trees):
+    kept, now = tree(FOLDER / combination.id), trees[combination.id]
+    differ = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
+    assert not differ, f"{REMEDY}: {differ}"
+
+
+def test_every_other_combination_has_its_digests(rendered):
+    kept = json.loads((FOLDER / DIGESTS).read_text())
+    now = digests(rendered)
+    differ = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
+    assert not differ, f"{REMEDY}: {differ}"
