@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and p
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
 test: $(INSTALLED) ## Run every test
-	$(BIN)/python -m pytest $(PYTEST)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
 matrix: $(INSTALLED) ## Build, test and measure the image of every combination
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)

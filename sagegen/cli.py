@@ -80,6 +80,38 @@ def matrix(**options: Any) -> int:
     return matrix(**options)
 
 
+@cli.command()
+@click.argument("image", required=False)
+@click.option("--only", multiple=True,
+              type=click.Choice(["train", "serve", "batch", "multi-model", "static"]),
+              help="Only this part; repeatable.")  # fmt: skip
+@click.option("--rule", multiple=True, metavar="ID", help="Only this rule; repeatable.")
+@click.option("--skip", multiple=True, metavar="ID", help="Without this rule; repeatable.")
+@click.option("--opt-ml", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+              help="Your job as under /opt/ml: input/config, input/data and, if you like, model.")  # fmt: skip
+@click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
+              help="A request that the model answers.")  # fmt: skip
+@click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
+@click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")
+@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS",
+              help="Longest training run, and longest start of a server (default: 480).")  # fmt: skip
+@click.option("--format", "format_", default="table", show_default=True,
+              type=click.Choice(["table", "json", "junit", "sarif", "markdown"]),
+              help="How the report looks.")  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
+@click.option("--list", "list_rules", is_flag=True, help="Show every rule, and the rows without one.")
+@click.option("--explain", metavar="ID", help="Tell the whole story of one row of the contract.")
+def check(**options: Any) -> int:
+    """Check that IMAGE, whoever built it, keeps SageMaker's contract.
+
+    Runs its containers as SageMaker does and judges rule by rule. Exits with 0 if none failed, 1 if one did,
+    and 2 if the check could not be made.
+    """
+    from sagegen.check.run import check
+
+    return check(**options)
+
+
 def main() -> None:
     """Run the command line and exit."""
     sys.exit(exit_status(lambda: cli.main(prog_name="sagegen", standalone_mode=False)))

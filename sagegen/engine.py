@@ -17,6 +17,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
+from requests.exceptions import RequestException
 
 from sagegen.errors import SagegenError
 
@@ -60,6 +61,11 @@ class Engine:
             raise SagegenError(
                 f"no Docker engine answers at {host} – start Docker, or run scripts/docker-engine"
             ) from error
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """The SDK's client, for `sagegen.check.containers`."""
+        return self._client
 
     @property
     def version(self) -> str:
@@ -145,13 +151,16 @@ class Engine:
 
     def sweep(self, projects: Set[str], images: Iterable[str], keep: bool = False) -> None:
         """Remove what `projects` left: containers, compose networks and, unless kept, `images`."""
+        networks = set(projects)
         for container in self._client.containers.list(all=True, ignore_removed=True):
-            mark = container.labels.get(OUR_LABEL) or container.labels.get(COMPOSE_LABEL)
+            composed = container.labels.get(COMPOSE_LABEL, "")
+            mark = container.labels.get(OUR_LABEL, composed)
             if mark in projects or container.attrs["Config"]["Image"] in images:
+                networks.add(composed)  # tests name their projects themselves
                 with suppress(APIError):
                     container.remove(force=True, v=True)
         for network in self._client.networks.list(filters={"label": COMPOSE_LABEL}):
-            if network.attrs["Labels"][COMPOSE_LABEL] in projects:
+            if network.attrs["Labels"][COMPOSE_LABEL] in networks:
                 with suppress(APIError):
                     network.remove()
         for image in () if keep else images:
@@ -197,6 +206,17 @@ class DiskWatch:
     def _sample(self) -> None:
         while not self._done.wait(1):
             self.growth()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """An engine that goes away in the middle is one line too."""
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise SagegenError(
+            f"the Docker engine stopped answering: {error} – start it and run again"
+        ) from error
 
 
 def _context_host() -> str:

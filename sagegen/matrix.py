@@ -28,7 +28,7 @@ from typing import Any
 
 from sagegen import __version__, catalogue, proof
 from sagegen.catalogue import Combination
-from sagegen.engine import ContainerFailed, DiskWatch, Engine, Layers
+from sagegen.engine import ContainerFailed, DiskWatch, Engine, Layers, answering
 from sagegen.errors import FAILED, USAGE, SagegenError
 from sagegen.report import Board, print_table, write_html, write_json
 
@@ -100,7 +100,7 @@ def matrix(
     if not shutil.which("make"):
         raise SagegenError("there is no make command – install GNU make")
     engine = Engine.connect()
-    outcome = Run(
+    run = Run(
         engine,
         jobs=jobs or engine.cpus,
         disk=disk * GB,
@@ -108,7 +108,9 @@ def matrix(
         build_args=build_arg,
         logs=logs,
         keep=keep,
-    ).run(groups)
+    )
+    with answering():
+        outcome = run.run(groups)
     print_table(outcome)
     if json_file:
         write_json(outcome, json_file)

@@ -45,7 +45,7 @@ def render(
     refuse_wrong(answers)
     data = {**answers, "sagegen_origin": dict(recorded_origin or origin())}
     try:
-        copier.run_copy(str(_template()), dest, data=data, defaults=not ask, quiet=True)
+        copier.run_copy(str(template()), dest, data=data, defaults=not ask, quiet=True)
     except InteractiveSessionError as error:
         raise SagegenError(
             "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
@@ -56,8 +56,9 @@ def render(
         raise _explained(error) from error
     except OSError as error:
         # shutil.Error lists the errors of a whole tree: one of them says enough.
-        why = error.strerror or str(error.args[0][0][-1] if error.args else error)
-        raise SagegenError(f"cannot write {dest}: {why} – nothing was written") from error
+        several = isinstance(error, shutil.Error) and error.args[0]
+        why = several[0][-1] if several else error.strerror or error
+        raise SagegenError(f"cannot write the repository: {why} – nothing was left behind") from error
     recorded = yaml.safe_load((dest / ANSWERS_FILE).read_text())
     return {name: value for name, value in recorded.items() if not name.startswith("_")}
 
@@ -79,7 +80,7 @@ def user_owned(paths: Iterable[str]) -> set[str]:
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
     """A template that Copier takes as it lies.
 
     Of a git checkout Copier would clone the latest tag, so it gets a copy of the working tree.

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import COMBOS, ROOT, commit, tree
+from helpers import COMBOS, commit, tree
 
 from sagegen.examples import render_example
+from sagegen.render import template
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 def upstream(tmp_path: Path) -> Path:
     """The template as a git repository of its own, at its first release."""
     folder = tmp_path / "upstream"
-    shutil.copytree(ROOT / "template", folder / "template", ignore=shutil.ignore_patterns("*cache*"))
-    shutil.copy(ROOT / "copier.yml", folder)
+    shutil.copytree(template(), folder, ignore=shutil.ignore_patterns(".git", "*cache*"))
     commit(folder, "the first release", "v0.1.0")
     return folder
 

@@ -42,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
+        if path.startswith("/exec/"):
+            self.send_header("Connection", "close")  # the SDK reads a command's output to its end
         self.end_headers()
         self.wfile.write(payload)
 
@@ -61,8 +63,8 @@ class Handler(BaseHTTPRequestHandler):
                 base = {"Created": 1, "CreatedBy": "base", "Size": 100_000_000}
                 own = {"Created": hash(asked), "CreatedBy": "COPY", "Size": 20_000_000}
                 return 200, [own, {"Created": 2, "CreatedBy": "ENV", "Size": 0}, base]
-            case ["GET ", "images", *_, "json"]:
-                return 200, {"Id": "sha256:1", "Size": 120_000_000}
+            case ["GET ", "images", *name, "json"]:
+                return 200, {"Id": "-".join(name), "Size": 120_000_000}
             case ["POST ", "containers", "create"]:
                 name = f"c{len(server.asked)}"
                 server.containers.add(name)
@@ -80,9 +82,9 @@ class Handler(BaseHTTPRequestHandler):
             case ["DELETE ", "containers", name]:
                 server.containers.discard(name)
                 return 204, None
-            case ["GET ", "containers", "json"] | ["GET ", "networks"]:
+            case ["GET ", "containers", "json"] | ["GET ", "networks"] | ["DELETE ", "images", *_]:
                 return 200, []
-            case ["POST ", "containers", _, "start"] | ["DELETE ", "images", *_]:
+            case ["POST ", "containers", _, "start"]:
                 return 204, None
         return 200, {}
 

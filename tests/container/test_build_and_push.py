@@ -336,6 +336,18 @@ def test_without_credentials_one_line_says_what_to_do(project):
     assert "run 'aws configure' or 'aws sso login', or set AWS_PROFILE" in line
 
 
+def test_a_refusal_of_many_lines_is_told_in_one(project, engine):
+    refusal = "\\nAn error occurred (ServerException):\\nTry again\\n\\nAdditional details:\\nnone.\\n"
+    project.replace("aws", f"#!/bin/sh\nprintf '{refusal}' >&2\nexit 254\n")
+
+    line = one_line(project.push("--account", ACCOUNT))
+
+    assert line.endswith(
+        f"cannot look for the ECR repository {NAME}: "
+        "An error occurred (ServerException): Try again Additional details: none"
+    )
+
+
 def test_without_an_engine_one_line_says_what_to_do(project, tmp_path):
     nobody = {"DOCKER_HOST": f"unix://{tmp_path}/nobody", "DOCKER_CONTEXT": ""}
     line = one_line(project.push("--account", ACCOUNT, **nobody))

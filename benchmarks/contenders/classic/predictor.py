@@ -1,4 +1,4 @@
-"""The sample's web application: pandas reads the CSV, pandas writes the answer, the model loads when asked."""
+"""The sample's web application: pandas reads the CSV and writes the answer, the model loads when asked."""
 
 import functools
 import io
@@ -24,7 +24,9 @@ def ping():
 @app.route("/invocations", methods=["POST"])
 def invocations():
     if flask.request.content_type != "text/csv":
-        return flask.Response(response="This predictor only supports CSV data", status=415, mimetype="text/plain")
+        return flask.Response(
+            response="This predictor only supports CSV data", status=415, mimetype="text/plain"
+        )
     data = pd.read_csv(io.StringIO(flask.request.data.decode("utf-8")), header=None)
     print(f"Invoked with {data.shape[0]} records")
     predictions = model().predict(data.to_numpy())

@@ -22,5 +22,7 @@ class Iris(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Iris(), accelerator="cpu", workers_per_device=int(os.environ.get("WORKERS", "1")))
+    server = litserve.LitServer(
+        Iris(), accelerator="cpu", workers_per_device=int(os.environ.get("WORKERS", "1"))
+    )
     server.run(port=8080, generate_client_file=False)

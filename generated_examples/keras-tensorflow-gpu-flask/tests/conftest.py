@@ -1,4 +1,4 @@
-"""The containers that tests share. None starts unless a selected test asks for it; all are removed at the end."""
+"""The containers that tests share: started when a selected test asks for them, and always removed."""
 
 import shlex
 import shutil
@@ -12,6 +12,7 @@ import pytest
 from docker_tools import (
     MYSELF,
     PATIENCE_SECONDS,
+    PAYLOADS,
     REPOSITORY,
     UNPRIVILEGED,
     Container,
@@ -19,6 +20,7 @@ from docker_tools import (
     Endpoint,
     docker,
     make_opt_ml,
+    read_failure,
     write_config,
 )
 from pytest_docker.plugin import Services
@@ -79,20 +81,21 @@ def containers(image: str, docker_compose_project_name: str) -> Iterator[Contain
 
 
 @dataclass(frozen=True)
-class SampleTraining:
-    """What `make train` left behind."""
-
-    opt_ml: Path
-    exit_code: int
-    log: str
-
-
-@dataclass(frozen=True)
 class Training:
     """A training job in a container, and its /opt/ml on this machine."""
 
     opt_ml: Path
     container: Container
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """What a job left behind."""
+
+    opt_ml: Path
+    exit_code: int
+    log: str
+    failure: str
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +105,7 @@ def opt_ml_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def training(image: str, docker_compose_project_name: str, opt_ml_root: Path) -> SampleTraining:
+def training(image: str, docker_compose_project_name: str, opt_ml_root: Path) -> FinishedTraining:
     """`make train` on the sample data. Every endpoint serves its model."""
     opt_ml = make_opt_ml(opt_ml_root / "sample")
     settings = [f"IMAGE={image}", f"OPT_ML={opt_ml}", f"COMPOSE_PROJECT_NAME={docker_compose_project_name}"]
@@ -114,11 +117,11 @@ def training(image: str, docker_compose_project_name: str, opt_ml_root: Path) ->
         text=True,
         timeout=PATIENCE_SECONDS,
     )
-    return SampleTraining(opt_ml, done.returncode, done.stdout)
+    return FinishedTraining(opt_ml, done.returncode, done.stdout, read_failure(opt_ml))
 
 
 @pytest.fixture(scope="session")
-def model_dir(training: SampleTraining) -> Path:
+def model_dir(training: FinishedTraining) -> Path:
     """The sample training's model."""
     if training.exit_code:
         pytest.fail(f"there is no model to serve, because the sample training failed:\n{training.log}")
@@ -133,25 +136,28 @@ def long_training(containers: Containers, opt_ml_root: Path) -> Training:
 
 
 @pytest.fixture(scope="session")
-def killed_training(long_training: Training) -> Training:
+def killed_training(long_training: Training) -> FinishedTraining:
     """The same, killed after a few epochs as if memory had run out."""
-    long_training.container.wait_for("epoch=3;")
-    long_training.container.kill_all_but_pid_1()
-    long_training.container.wait()
-    return long_training
+    opt_ml, container = long_training.opt_ml, long_training.container
+    container.wait_for("epoch=3;")
+    container.kill_all_but_pid_1()
+    return FinishedTraining(opt_ml, container.wait(), container.log, read_failure(opt_ml))
 
 
 @pytest.fixture(scope="session")
-def restarted_training(containers: Containers, killed_training: Training) -> Training:
+def restarted_training(containers: Containers, killed_training: FinishedTraining) -> Training:
     """The same job again, as SageMaker restarts it: with the checkpoints that it had saved (T-63)."""
-    shutil.copy(killed_training.opt_ml / "output" / "failure", killed_training.opt_ml / "first_failure")
     return Training(killed_training.opt_ml, containers.train(killed_training.opt_ml))
 
 
 @pytest.fixture(scope="session")
 def old_style_training(containers: Containers, opt_ml_root: Path) -> Training:
-    """Everything that older clients send and the strictest settings forbid, in one job."""
-    hyperparameters = {"epochs": '"3"', "sagemaker_region": '"us-east-1"', "_tuning_objective_metric": "test_accuracy"}
+    """What older clients send, what the strictest settings forbid, and no GPU, all in one job."""
+    hyperparameters = {
+        "epochs": '"3"',
+        "sagemaker_region": '"us-east-1"',
+        "_tuning_objective_metric": "test_accuracy",
+    }
     opt_ml = make_opt_ml(opt_ml_root / "old_style", **hyperparameters)
     (opt_ml / "input" / "data" / "train").rename(opt_ml / "input" / "data" / "training")
     write_config(opt_ml, "inputdataconfig", {"training": {"TrainingInputMode": "File"}})
@@ -160,7 +166,16 @@ def old_style_training(containers: Containers, opt_ml_root: Path) -> Training:
     uid, gid = UNPRIVILEGED
     for path in (opt_ml, *opt_ml.rglob("*")):
         shutil.chown(path, uid, gid)
-    options = ("--network", "none", "--read-only", "--tmpfs", "/tmp", "--entrypoint", "train")
+    forbidden = (
+        "--network",
+        "none",
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        "NVIDIA_VISIBLE_DEVICES=void",
+    )
+    options = (*forbidden, "--entrypoint", "train")
     return Training(opt_ml, containers.train(opt_ml, *options, user=f"{uid}:{gid}", command=()))
 
 
@@ -218,9 +233,9 @@ def docker_cleanup() -> list[str]:
 @pytest.fixture(scope="session")
 def endpoint(docker_services: Services, docker_compose_project_name: str) -> Iterator[Endpoint]:
     """The endpoint of compose.yaml, with the workers that `serve` planned."""
-    with Endpoint(
-        Container(f"{docker_compose_project_name}-serve-1"), docker_services.port_for("serve", 8080)
-    ) as started:
+    container = Container(f"{docker_compose_project_name}-serve-1")
+    rows = (PAYLOADS / "rows.csv").read_bytes()
+    with Endpoint(container, docker_services.port_for("serve", 8080), first_request=rows) as started:
         yield started
 
 

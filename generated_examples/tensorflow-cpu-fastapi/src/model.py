@@ -121,7 +121,7 @@ def train(job: Job[Hyperparameters]) -> None:
 
     if job.is_leader and epoch > 0:
         save(model, job.model_dir / MODEL_VERSION)
-        evaluate(job, model, epoch)
+        evaluate(job, load(job.model_dir), epoch)
 
 
 def mean_loss(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -145,8 +145,8 @@ def load(model_dir: Path) -> Any:
 
 def predict(model: Any, inputs: np.ndarray) -> np.ndarray:
     """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
-    probabilities = model.serve(tf.constant(inputs, tf.float32))["probabilities"]
-    return np.array(SPECIES)[probabilities.numpy().argmax(axis=1)]
+    outputs = model.signatures["serving_default"](inputs=tf.constant(inputs, tf.float32))
+    return np.array(SPECIES)[outputs["probabilities"].numpy().argmax(axis=1)]
 
 
 def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:

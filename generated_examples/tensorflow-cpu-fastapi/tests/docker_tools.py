@@ -1,4 +1,4 @@
-"""What the container tests know about Docker, HTTP and the sample data; what they promise is in test_container.py."""
+"""Docker, HTTP and the sample data for the container tests: how they ask, not what they promise."""
 
 import csv
 import io
@@ -74,14 +74,19 @@ class Container:
         state = json.loads(docker("inspect", "--format", "{{json .State}}", self.name))
         return None if state["Running"] else state["ExitCode"]
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self.exit_code is not None
+
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code, once it ends."""
-        wait_until(lambda: self.exit_code is not None, f"{self.name} to end; its log:\n{self.log}", seconds)
+        wait_until(lambda: self.has_ended, f"{self.name} to end; its log:\n{self.log}", seconds)
         return int(self.exit_code or 0)
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until its log holds a text so many times."""
-        wait_until(lambda: self.log.count(text) >= times or self.exit_code is not None, f"{text!r} in the log")
+        wait_until(lambda: self.log.count(text) >= times or self.has_ended, f"{text!r} in the log")
         assert self.log.count(text) >= times, f"{self.name} ended without {text!r} in its log:\n{self.log}"
 
     def send(self, signal: str) -> None:
@@ -122,7 +127,9 @@ class Containers:
         arguments = ["docker", "run", "--rm", *self._options(), *options, self.image, *command]
         return subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
-    def train(self, opt_ml: Path, *options: str, user: str = MYSELF, command: Iterable[str] = ("train",)) -> Container:
+    def train(
+        self, opt_ml: Path, *options: str, user: str = MYSELF, command: Iterable[str] = ("train",)
+    ) -> Container:
         """A training job on this tree, with read-only channels (T-33)."""
         mounts = ("--volume", f"{opt_ml}:/opt/ml", "--volume", f"{opt_ml}/input:/opt/ml/input:ro")
         return self.start(*mounts, "--user", user, *options, command=command)
@@ -165,7 +172,7 @@ class Containers:
 
 @dataclass(frozen=True)
 class Ping:
-    """One answer of /ping: no status where the connection was refused or cut (S-15)."""
+    """One answer of /ping: no status where the connection was refused or cut, or none came (S-15)."""
 
     status: int | None
     seconds: float
@@ -174,11 +181,13 @@ class Ping:
 class Endpoint:
     """HTTP to a container, and a record of its health from the first moment on."""
 
-    def __init__(self, container: Container, port: int) -> None:
+    def __init__(self, container: Container, port: int, first_request: bytes = b"") -> None:
         self.container = container
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self.pings: list[Ping] = []
+        self.first_answer: requests.Response | None = None
+        self._first_request = first_request
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -197,15 +206,15 @@ class Endpoint:
 
     def wait_until_healthy(self) -> None:
         """Wait for the first 200 of /ping."""
-        wait_until(lambda: self.is_healthy or self.container.exit_code is not None, "a healthy /ping")
-        assert self.container.exit_code is None, f"the endpoint ended:\n{self.container.log}"
+        wait_until(lambda: self.is_healthy or self.container.has_ended, "a healthy /ping")
+        assert not self.container.has_ended, f"the endpoint ended:\n{self.container.log}"
 
     def ping(self, method: str = "GET") -> Ping:
         """Ask /ping once."""
         started = time.monotonic()
         try:
             status = self.ask("/ping", method).status_code
-        except requests.ConnectionError:
+        except requests.RequestException:
             status = None
         return Ping(status, time.monotonic() - started)
 
@@ -216,7 +225,11 @@ class Endpoint:
             return session.request(method, self.url + path, timeout=INVOCATION_SECONDS, **arguments)
 
     def invoke(
-        self, body: bytes | Iterable[bytes], content_type: str | None = "text/csv", accept: str | None = "text/csv", **more: str
+        self,
+        body: bytes | Iterable[bytes],
+        content_type: str | None = "text/csv",
+        accept: str | None = "text/csv",
+        **more: str,
     ) -> requests.Response:
         """POST /invocations. An iterable is sent in chunks, without a length."""
         headers = {"Content-Type": content_type, "Accept": accept, **more}
@@ -225,6 +238,9 @@ class Endpoint:
     def _watch(self) -> None:
         while not self._closed.wait(POLL_SECONDS):
             self.pings.append(self.ping())
+            if self._first_request and self.pings[-1].status == 200:
+                self.first_answer = self.invoke(self._first_request)
+                self._first_request = b""
 
 
 def predictions(response: requests.Response) -> list[str]:
@@ -261,7 +277,7 @@ def write_config(opt_ml: Path, name: str, content: object) -> None:
     (opt_ml / "input" / "config" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def failure(opt_ml: Path) -> str:
+def read_failure(opt_ml: Path) -> str:
     """The failure file's text, which becomes the job's FailureReason; empty where there is none."""
     file = opt_ml / "output" / "failure"
     return file.read_text(encoding="utf-8") if file.exists() else ""

@@ -152,7 +152,7 @@ def restarted_training(containers: Containers, killed_training: FinishedTraining
 
 @pytest.fixture(scope="session")
 def old_style_training(containers: Containers, opt_ml_root: Path) -> Training:
-    """Everything that older clients send and the strictest settings forbid, in one job."""
+    """What older clients send, what the strictest settings forbid, and no GPU, all in one job."""
     hyperparameters = {
         "epochs": '"3"',
         "sagemaker_region": '"us-east-1"',
@@ -166,7 +166,16 @@ def old_style_training(containers: Containers, opt_ml_root: Path) -> Training:
     uid, gid = UNPRIVILEGED
     for path in (opt_ml, *opt_ml.rglob("*")):
         shutil.chown(path, uid, gid)
-    options = ("--network", "none", "--read-only", "--tmpfs", "/tmp", "--entrypoint", "train")
+    forbidden = (
+        "--network",
+        "none",
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        "NVIDIA_VISIBLE_DEVICES=void",
+    )
+    options = (*forbidden, "--entrypoint", "train")
     return Training(opt_ml, containers.train(opt_ml, *options, user=f"{uid}:{gid}", command=()))
 
 

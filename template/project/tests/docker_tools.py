@@ -172,7 +172,7 @@ class Containers:
 
 @dataclass(frozen=True)
 class Ping:
-    """One answer of /ping: no status where the connection was refused or cut (S-15)."""
+    """One answer of /ping: no status where the connection was refused or cut, or none came (S-15)."""
 
     status: int | None
     seconds: float
@@ -214,7 +214,7 @@ class Endpoint:
         started = time.monotonic()
         try:
             status = self.ask("/ping", method).status_code
-        except requests.ConnectionError:
+        except requests.RequestException:
             status = None
         return Ping(status, time.monotonic() - started)
 

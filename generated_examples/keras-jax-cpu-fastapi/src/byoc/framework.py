@@ -12,7 +12,7 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     # The size of XLA's thread pool.
-    os.environ["NPROC"] = str(threads)
+    os.environ["PJRT_NPROC"] = str(threads)
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import jax
     import keras

@@ -12,6 +12,8 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import keras
     import torch

@@ -9,6 +9,8 @@ WORKER_MEMORY_MIB = 450
 def prepare(threads: int) -> str:
     """Set up PyTorch before model.py is imported. Returns a line for the log."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no PyTorch for it.
     import torch
 

@@ -44,7 +44,7 @@ class Service:
             self._warm_up()
         except Exception as error:
             traceback.print_exc()
-            reason = f"the model cannot be loaded: {type(error).__name__}: {error}"
+            reason = " ".join(f"the model cannot be loaded: {type(error).__name__}: {error}".split())
             say(reason)
             standby.report(standby.FAILED, reason)
             raise SystemExit(1) from None
@@ -94,8 +94,8 @@ class Service:
 
 
 def refusal(status: int, reason: str) -> Response:
-    """An error as one line of text."""
-    return Response(status, f"{reason}\n".encode())
+    """An error as one line of text, of which SageMaker passes on at most 2048 bytes (S-28)."""
+    return Response(status, reason.encode()[:2047] + b"\n")
 
 
 def metrics() -> Response:

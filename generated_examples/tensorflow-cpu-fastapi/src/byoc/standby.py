@@ -106,11 +106,14 @@ class Standby:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether a process runs. A killed one that its parent has not collected yet answers nobody."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    return True
+    except OSError:  # gone in between; or a system without /proc, where the signal has to do
+        return not Path("/proc/self").exists()
 
 
 def _answer(connection: socket.socket, status: tuple[int, str]) -> None:

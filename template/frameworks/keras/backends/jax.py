@@ -5,6 +5,8 @@ from pathlib import Path
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("keras", "jax")
 
 
 {% if gpu %}
@@ -13,7 +15,7 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     # The size of XLA's thread pool on CPU.
-    os.environ["NPROC"] = str(threads)
+    os.environ["PJRT_NPROC"] = str(threads)
     # Take GPU memory as it is needed: several workers may share one.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
@@ -37,7 +39,7 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     # The size of XLA's thread pool.
-    os.environ["NPROC"] = str(threads)
+    os.environ["PJRT_NPROC"] = str(threads)
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import jax
     import keras

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("keras", "tensorflow")
 
 
 {% if gpu %}
@@ -25,7 +27,8 @@ def prepare(threads: int) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"{name}, {threads} CPU thread(s): no GPU is visible"
-    return f"{name}, {len(gpus)} GPU(s): {tf.config.experimental.get_device_details(gpus[0])['device_name']}"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"{name}, {len(gpus)} GPU(s): {details.get('device_name', 'of unknown type')}"
 
 
 def cuda_version() -> str:

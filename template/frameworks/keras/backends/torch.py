@@ -5,6 +5,8 @@ from pathlib import Path
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("keras", "torch")
 
 
 {% if gpu %}
@@ -13,6 +15,8 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import keras
     import torch
@@ -35,6 +39,8 @@ def prepare(threads: int) -> str:
     # Where keras.json is, which chooses the backend.
     os.environ["KERAS_HOME"] = str(Path(__file__).parent.parent)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import keras
     import torch

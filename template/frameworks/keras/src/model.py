@@ -8,6 +8,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import keras
 import numpy as np
@@ -20,6 +21,8 @@ from byoc.paths import atomic
 {% include "template/sample/columns.py" %}
 
 MODEL_FILE = "model.keras"
+# Requests are answered in several threads, and a Keras model must not predict in two at once.
+PREDICTING = Lock()
 
 
 class Hyperparameters(BaseModel):
@@ -124,11 +127,12 @@ def load(model_dir: Path) -> keras.Model:
 
 def predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
-    # Filled up to a power of two, because JAX compiles anew for every shape that it meets.
-    padded = np.zeros((1 << (len(inputs) - 1).bit_length(), len(FEATURES)), dtype=np.float32)
-    padded[: len(inputs)] = inputs
-    probabilities = keras.ops.convert_to_numpy(model(padded))[: len(inputs)]
-    return np.array(SPECIES)[probabilities.argmax(axis=1)]
+    # Filled up to a power of two rows: a backend may compile anew for every number of rows that it meets.
+    batch = np.zeros((1 << (len(inputs) - 1).bit_length(), len(FEATURES)), dtype=np.float32)
+    batch[: len(inputs)] = inputs
+    with PREDICTING:
+        probabilities = model.predict_on_batch(batch)
+    return np.array(SPECIES)[probabilities[: len(inputs)].argmax(axis=1)]
 
 
 {% include "template/sample/functions.py" %}

@@ -39,7 +39,7 @@ def run() -> int:
     """Train once: read the job, call model.train, and see that it left a model."""
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     try:
-        from byoc import framework, job, workers
+        from byoc import framework, job, manifest, workers
 
         say(framework.prepare(threads=workers.cpus()))
         model = importlib.import_module("model")
@@ -47,7 +47,9 @@ def run() -> int:
         say(f"host {current.rank + 1} of {len(current.hosts)}: {current.hyperparameters!r}")
         current.model_dir.mkdir(parents=True, exist_ok=True)
         model.train(current)
-        if current.is_leader and not stop and not any(current.model_dir.iterdir()):
+        if current.is_leader and any(current.model_dir.iterdir()):
+            manifest.write(current.model_dir, getattr(model, "FEATURES", ()))
+        elif current.is_leader and not stop:
             raise JobError(f"train() left nothing in {current.model_dir}")
     except BaseException as error:
         if not isinstance(error, JobError):

@@ -4,12 +4,16 @@ import os
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("torch",)
 
 
 {% if gpu %}
 def prepare(threads: int) -> str:
     """Set up PyTorch before model.py is imported. Returns a line for the log."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no PyTorch for it.
     import torch
 
@@ -29,6 +33,8 @@ def cuda_version() -> str:
 def prepare(threads: int) -> str:
     """Set up PyTorch before model.py is imported. Returns a line for the log."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A thread that waits must not burn the CPU time that the others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: `serve` plans its workers with this module, and needs no PyTorch for it.
     import torch
 

@@ -9,6 +9,8 @@ from byoc import gpu
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("sklearn",)
 
 
 def prepare(threads: int) -> str:
@@ -32,6 +34,8 @@ from importlib.metadata import version
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("sklearn",)
 
 
 def prepare(threads: int) -> str:

@@ -4,6 +4,8 @@ import os
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("tensorflow",)
 
 
 {% if gpu %}
@@ -21,7 +23,8 @@ def prepare(threads: int) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"{name} on {threads} CPU thread(s): no GPU is visible"
-    return f"{name} on {len(gpus)} GPU(s): {tf.config.experimental.get_device_details(gpus[0])['device_name']}"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"{name} on {len(gpus)} GPU(s): {details.get('device_name', 'of unknown type')}"
 
 
 def cuda_version() -> str:

@@ -1,0 +1,1 @@
+"""How fast, always as ratios against a baseline in the same run: `python -m benchmarks`."""

@@ -1,0 +1,178 @@
+"""What is measured of one contender in one round."""
+
+import http.client
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.containers import PORT, Container, Engine
+from benchmarks.contenders import Contender
+from benchmarks.errors import ContenderFailed
+from benchmarks.load import TIMEOUT_SECONDS, Client
+from benchmarks.payloads import Payload, Request, Rows
+
+START_TIMEOUT = 120.0
+POLL_SECONDS = 0.01
+WARM_UP_SECONDS = 1.0
+ONE_BY_ONE_SECONDS = 5.0
+# A worker that idles keeps giving memory back for a moment.
+SETTLE_SECONDS = 1.0
+
+# The process tells its own age, so that neither the engine's start nor its end counts.
+TELL_AGE = """
+import time
+ticks = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19])
+print(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / 100)
+"""
+BARE_LOAD = "import sklearn, joblib; joblib.load('/opt/ml/model/model.joblib')" + TELL_AGE
+BARE_IMPORT = "import joblib, numpy, sklearn.tree" + TELL_AGE
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measures share."""
+
+    engine: Engine
+    client: Client
+    rows: Rows
+    work: Path
+    seconds: float
+    workers: int
+    payloads: list[Payload]
+
+    @property
+    def model(self) -> Path:
+        """The artifact's folder."""
+        return self.work / "model"
+
+
+def throughput(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
+    """Cold start, then every payload at full load, then one row at half of what it just reached."""
+    values: Values = {}
+    with _serving(bench, contender) as (container, request, cold):
+        values["cold.seconds"] = cold
+        for payload in bench.payloads:
+            if not (wanted := bench.rows.request(payload, contender.routes)):
+                continue
+            try:
+                values.update(_loaded(bench, container, payload, wanted))
+            except ContenderFailed as error:
+                say(f"{payload.title}: {error}")
+        if rate := values.get("one_row.rate"):
+            seen = bench.client.pace(container, request, rate / 2, bench.seconds)
+            if seen.unanswered:
+                raise ContenderFailed(f"{seen.unanswered} requests unanswered at half of its own peak")
+            values |= {"paced.p50": seen.p50, "paced.p99": seen.p99, "paced.p999": seen.p999}
+    return values
+
+
+def _loaded(bench: Bench, container: Container, payload: Payload, request: Request) -> Values:
+    request.check(_ask(container, request))
+    if payload.connections > 1:
+        bench.client.saturate(container, request, payload.connections, WARM_UP_SECONDS)
+    cpu = container.cpu_seconds()
+    # One at a time needs a while for some requests.
+    seconds = bench.seconds if payload.connections > 1 else max(bench.seconds, ONE_BY_ONE_SECONDS)
+    load = bench.client.saturate(container, request, payload.connections, seconds)
+    cpu = container.cpu_seconds() - cpu
+    name = payload.name
+    return {
+        f"{name}.rate": load.rate,
+        f"{name}.p50": load.p50,
+        f"{name}.p99": load.p99,
+        f"{name}.cpu": cpu / load.requests,
+    }
+
+
+def start(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
+    """What any server must do before it can answer: start Python, import the framework, load the model."""
+    mounts = {bench.model: "/opt/ml/model"}
+    times = [float(bench.engine.python(contender.image, BARE_LOAD, mounts)) for _ in range(3)]
+    return {"cold.bare": statistics.median(times)}
+
+
+def memory(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
+    """Memory of one worker and of several, and what serving adds to one worker's own."""
+    if not contender.workers_variable:
+        return {}
+    values: Values = {}
+    for name, workers in (("one", 1), ("many", bench.workers)):
+        environment = {contender.workers_variable: str(workers)}
+        with _serving(bench, contender, environment) as (container, request, _):
+            time.sleep(SETTLE_SECONDS)
+            _, private = container.memory()
+            bench.client.saturate(container, request, 16, WARM_UP_SECONDS * 2)
+            time.sleep(SETTLE_SECONDS)
+            total, after = container.memory()
+        values[f"memory.{name}"] = total
+        values[f"memory.{name}.growth"] = max(0, after - private)
+    values["memory.workers"] = bench.workers
+    return values
+
+
+def training(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
+    """`docker run IMAGE train` until the first line of user code, and the import that it must do."""
+    if contender.role != "ours":
+        return {}
+    opt_ml = bench.work / f"{contender.name}-opt-ml"
+    shutil.rmtree(opt_ml, ignore_errors=True)
+    shutil.copytree(bench.work / contender.name / "local_test" / "opt_ml", opt_ml)
+    (opt_ml / "input" / "config" / "hyperparameters.json").write_text("{}", encoding="utf-8")
+    first, bare = [], []
+    for _ in range(3):
+        log = bench.engine.train(contender.image, opt_ml)
+        first.append(float(log.partition("user code after ")[2].split()[0]))
+        bare.append(float(bench.engine.python(contender.image, BARE_IMPORT, {})))
+    return {"train.seconds": statistics.median(first), "train.bare": statistics.median(bare)}
+
+
+MEASURES: Mapping[str, Callable[[Bench, Contender, Callable[[str], None]], Values]] = {
+    "start": start,  # first: it also brings the image's files into the page cache
+    "throughput": throughput,
+    "memory": memory,
+    "training": training,
+}
+
+
+@contextmanager
+def _serving(
+    bench: Bench, contender: Contender, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[Container, Request, float]]:
+    """A container that answered the one row rightly, that request, and its age when it did."""
+    request = bench.rows.request(bench.rows.payloads[0], contender.routes)
+    if not request:
+        raise ContenderFailed("it has no route for one row")
+    with bench.engine.serving(contender.image, bench.model, environment or {}) as container:
+        while True:
+            try:
+                response = _ask(container, request)
+                age = container.age
+                break
+            except (ContenderFailed, OSError, http.client.HTTPException):
+                if not container.is_running():
+                    raise ContenderFailed(f"it ended: {container.log()}") from None
+                if container.age > START_TIMEOUT:
+                    raise ContenderFailed(f"no answer in {START_TIMEOUT:.0f} s: {container.log()}") from None
+            time.sleep(POLL_SECONDS)
+        request.check(response)
+        yield container, request, age
+
+
+def _ask(container: Container, request: Request) -> bytes:
+    connection = http.client.HTTPConnection(container.address, PORT, timeout=TIMEOUT_SECONDS)
+    try:
+        headers = {"Content-Type": request.media_type, "Accept": request.media_type}
+        connection.request("POST", request.path, request.body, headers)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ContenderFailed(f"status {response.status}: {body[:200]!r}")
+    return body

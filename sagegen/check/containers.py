@@ -1,0 +1,467 @@
+"""What the check asks of Docker: bounded containers, volumes and networks that leave no trace.
+
+Files travel through volumes, not through bind mounts: they belong to root as on SageMaker, whoever runs the
+check and wherever the engine is.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, Any
+
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import DeviceRequest, LogConfig, Mount
+
+from sagegen.engine import Engine
+from sagegen.errors import USAGE, SagegenError
+
+LABEL = "sagegen.check"
+PIDS = 2048
+LOG_BYTES = 4 * 2**20
+LOG_LINES = 4000
+FILE_BYTES = 2**20
+ARCHIVE_BYTES = 16 * 2**30
+SPOOL_BYTES = 32 * 2**20
+POLL_SECONDS = 0.05
+EXEC_SECONDS = 10.0
+
+
+class StartFailed(Exception):
+    """Docker could not start the container: no such executable, no permission, exec format error."""
+
+
+class Closed(Exception):
+    """The check is being ended: nothing new may start."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume and where a container sees it."""
+
+    name: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What `docker run` would be told."""
+
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    network: str | None = None  # None: no network at all
+    alias: str = "algo-1"
+    hostname: str = "algo-1"
+    user: str | None = None
+    read_only: bool = False
+    memory: int | None = None
+    cpus: float | None = None
+    tty: bool = False
+    inside: str | None = None  # the container whose network this one shares
+
+    def options(self) -> list[str]:
+        """The options of the `docker run` line that a person would type, volumes aside."""
+        options = [f"--hostname={self.hostname}"] if not self.inside else []
+        if self.network is None and not self.inside:
+            options.append("--network=none")
+        options += [f"--env={name}={value}" for name, value in self.environment.items()]
+        if self.user:
+            options.append(f"--user={self.user}")
+        if self.read_only:
+            options += ["--read-only", "--tmpfs=/tmp"]
+        if self.memory:
+            options.append(f"--memory={self.memory // 2**20}m")
+        if self.cpus:
+            options.append(f"--cpus={self.cpus:g}")
+        if self.tty:
+            options += ["--tty", "--interactive"]
+        if self.entrypoint:
+            options.append(f"--entrypoint={self.entrypoint[0]}")
+        return options
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended, or that it had not."""
+
+    code: int | None
+    seconds: float
+    finished_at: float = 0.0
+    out_of_memory: bool = False
+
+    @property
+    def running(self) -> bool:
+        """It had not ended when the time was up."""
+        return self.code is None
+
+
+@dataclass(frozen=True)
+class File:
+    """One entry of a folder in a container."""
+
+    kind: str
+    size: int
+    mode: int
+    modified: float
+    target: str = ""
+    content: bytes = b""
+
+
+class Lab:
+    """Runs containers of one image, and takes everything away again."""
+
+    def __init__(self, engine: Engine, image: str, *, gpus: bool = False) -> None:
+        self._client = engine.client
+        self._api = engine.client.api
+        self.image = image
+        self._gpus = gpus
+        self._id = secrets.token_hex(6)
+        self._labels = {LABEL: self._id}
+        self._closed = threading.Event()
+        info: dict[str, Any] = engine.client.info()
+        self.memory = max(2 * 2**30, int(info["MemTotal"]) // 2)
+        # A container's own address is the surest way in; where it cannot be reached, ports are published.
+        self.direct = (
+            sys.platform == "linux"
+            and "Docker Desktop" not in info["OperatingSystem"]
+            and self._api.base_url.startswith("http+docker://")
+        )
+        try:
+            self.attributes: dict[str, Any] = self._api.inspect_image(image)
+        except ImageNotFound as error:
+            raise SagegenError(f"there is no image {image} – build it, or docker pull it", USAGE) from error
+
+    def close(self) -> None:
+        """Remove every container, network and volume of this check."""
+        self._closed.set()
+        ours = {"label": f"{LABEL}={self._id}"}
+        for attempt in range(5):
+            with suppress(DockerException, requests.RequestException):
+                containers = self._api.containers(all=True, filters=ours)
+                for container in containers:
+                    with suppress(DockerException):
+                        self._api.remove_container(container["Id"], force=True, v=True)
+                for network in self._api.networks(filters=ours):
+                    with suppress(DockerException):
+                        self._api.remove_network(network["Id"])
+                for volume in self._api.volumes(filters=ours)["Volumes"] or []:
+                    with suppress(DockerException):
+                        self._api.remove_volume(volume["Name"], force=True)
+                left = self._api.containers(all=True, filters=ours) or self._api.networks(filters=ours)
+                if not left and not self._api.volumes(filters=ours)["Volumes"]:
+                    return
+            time.sleep(0.2 * attempt)
+
+    def check_open(self) -> None:
+        """Raise where the check is being ended."""
+        if self._closed.is_set():
+            raise Closed
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or raise as soon as the check is being ended."""
+        if self._closed.wait(seconds):
+            raise Closed
+
+    def network(self) -> str:
+        """A network without a way out."""
+        self.check_open()
+        options = {} if self.direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
+        self._api.create_network(
+            name, driver="bridge", internal=self.direct, labels=self._labels, options=options
+        )
+        return name
+
+    def volume(self, archive: IO[bytes] | bytes | None = None) -> str:
+        """A volume with the files of a tar archive."""
+        self.check_open()
+        name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
+        self._api.create_volume(name, labels=self._labels)
+        if archive is not None:
+            spec = Spec(command=("fill",), entrypoint=("fill",), volumes=(Volume(name, "/volume"),))
+            with self.container(spec) as box:
+                box.write("/volume", archive)
+        return name
+
+    def container(self, spec: Spec) -> Box:
+        """A container that is created and not yet started."""
+        self.check_open()
+        host: dict[str, Any] = {
+            "mounts": [
+                Mount(v.target, v.name, type="volume", read_only=v.read_only, no_copy=True)
+                for v in spec.volumes
+            ],
+            "mem_limit": spec.memory or self.memory,
+            "memswap_limit": spec.memory or self.memory,
+            "pids_limit": PIDS,
+            "nano_cpus": int(spec.cpus * 1e9) if spec.cpus else None,
+            "log_config": LogConfig(type="json-file", config={"max-size": f"{LOG_BYTES}", "max-file": "2"}),
+            "read_only": spec.read_only,
+            "tmpfs": {"/tmp": "mode=1777"} if spec.read_only else None,
+            "network_mode": spec.network or (f"container:{spec.inside}" if spec.inside else "none"),
+            "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if self._gpus else None,
+        }
+        if spec.network and not self.direct:
+            port = int(spec.environment.get("SAGEMAKER_BIND_TO_PORT", 8080))
+            host["port_bindings"] = {port: ("127.0.0.1",)}
+        networking = None
+        if spec.network:
+            endpoint = self._api.create_endpoint_config(aliases=[spec.alias])
+            networking = self._api.create_networking_config({spec.network: endpoint})
+        created = self._api.create_container(
+            self.image,
+            list(spec.command),
+            entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
+            environment=dict(spec.environment),
+            hostname=spec.hostname if not spec.inside else None,
+            user=spec.user,
+            tty=spec.tty,
+            stdin_open=spec.tty,
+            labels=self._labels,
+            ports=list(host["port_bindings"]) if "port_bindings" in host else None,
+            host_config=self._api.create_host_config(**host),
+            networking_config=networking,
+        )
+        return Box(self, spec, created["Id"])
+
+    def manifest_type(self) -> str | None:
+        """The media type of the image's manifest in its registry, if it names one that answers."""
+        registry = self.image.split("/")[0]
+        if "/" not in self.image or not ("." in registry or ":" in registry or registry == "localhost"):
+            return None
+        with suppress(DockerException, requests.RequestException):
+            return str(self._api.inspect_distribution(self.image)["Descriptor"]["mediaType"])
+        return None
+
+    def export(self) -> Iterator[tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]]:
+        """Every file of the image; the first bytes too where the file is a program called train or serve."""
+        with self.container(Spec(command=("export",), entrypoint=("export",))) as box:
+            stream = self._api.export(box.id, chunk_size=2**20)
+            with tarfile.open(fileobj=_Stream(stream), mode="r|", errorlevel=0) as archive:  # type: ignore[call-overload]
+                for entry in archive:
+                    self.check_open()
+                    if entry.isfile() and entry.name.rsplit("/", 1)[-1] in ("train", "serve"):
+                        content = archive.extractfile(entry)
+                        yield entry, content.read(4096) if content else b""
+                    else:
+                        yield entry
+                    archive.members = []  # type: ignore[attr-defined]
+
+
+class Box:
+    """One container."""
+
+    def __init__(self, lab: Lab, spec: Spec, identity: str) -> None:
+        self._lab = lab
+        self._api = lab._api
+        self.spec = spec
+        self.id = identity
+        self._started = 0.0
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(DockerException, requests.RequestException):
+            self._api.remove_container(self.id, force=True, v=True)
+
+    def write(self, folder: str, archive: IO[bytes] | bytes) -> None:
+        """Unpack a tar archive, compressed or not, in a folder; files keep the owners it names."""
+        self._api.put_archive(self.id, folder, archive)
+
+    def start(self) -> None:
+        """Start it."""
+        self._lab.check_open()
+        self._started = time.monotonic()
+        try:
+            self._api.start(self.id)
+        except APIError as error:
+            raise StartFailed(str(error.explanation or error)) from error
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started
+
+    def state(self) -> Exit:
+        """How it ended, if it has."""
+        state = self._api.inspect_container(self.id)["State"]
+        if state["Status"] in ("created", "running", "paused", "restarting", "removing"):
+            return Exit(None, self.age)
+        begun, ended = _timestamp(state["StartedAt"]), _timestamp(state["FinishedAt"])
+        return Exit(int(state["ExitCode"]), max(0.0, ended - begun), ended, bool(state["OOMKilled"]))
+
+    def wait(self, seconds: float) -> Exit:
+        """Wait for its end, at most so long."""
+        deadline = time.monotonic() + seconds
+        pause = POLL_SECONDS
+        while (state := self.state()).running and time.monotonic() < deadline:
+            self._lab.pause(pause)
+            pause = min(0.25, pause * 1.1)
+        return state
+
+    def signal(self, name: str) -> bool:
+        """Send a signal to PID 1; False where it has ended."""
+        try:
+            self._api.kill(self.id, name)
+        except APIError:
+            return False
+        return True
+
+    def stop(self, grace: float) -> Exit:
+        """SIGTERM, then SIGKILL when the grace is over. The seconds are those since SIGTERM."""
+        begun = time.monotonic()
+        self.signal("SIGTERM")
+        state = self.wait(grace)
+        seconds = time.monotonic() - begun
+        if state.running:
+            self.signal("SIGKILL")
+            return Exit(None, seconds)
+        return Exit(state.code, seconds, state.finished_at, state.out_of_memory)
+
+    def logs(self) -> list[tuple[float, str]]:
+        """The end of its log: when, and what."""
+        try:
+            raw = self._api.logs(self.id, stdout=True, stderr=True, timestamps=True, tail=LOG_LINES)
+        except (DockerException, requests.RequestException):
+            return []
+        lines = []
+        for line in raw[-2 * LOG_BYTES :].decode(errors="replace").splitlines():
+            when, _, text = line.partition(" ")
+            with suppress(ValueError):
+                lines.append((_timestamp(when), text[:2000]))
+        return lines
+
+    def archive(self, folder: str) -> IO[bytes]:
+        """A folder as a tar archive in a temporary file that vanishes when it is closed."""
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
+        try:
+            chunks, _ = self._api.get_archive(self.id, folder, chunk_size=2**20)
+            for chunk in chunks:
+                self._lab.check_open()
+                spool.write(chunk)
+                if spool.tell() > ARCHIVE_BYTES:
+                    break
+        except NotFound:
+            spool.seek(0)
+            spool.write(b"\0" * 10240)  # an empty archive
+        spool.seek(0)
+        return spool
+
+    def files(self, folder: str) -> dict[str, File]:
+        """What lies in a folder, by relative path, with the beginning of each file's content."""
+        with self.archive(folder) as archive:
+            return read_tar(archive)
+
+    def run(self, *command: str) -> str | None:
+        """The output of a command inside, as root; None where it cannot run there."""
+        try:
+            created = self._api.exec_create(self.id, list(command), stdin=False, tty=False, user="0")
+            stream = self._api.exec_start(created["Id"], stream=True)
+            output, deadline = b"", time.monotonic() + EXEC_SECONDS
+            for chunk in stream:
+                output += chunk
+                if len(output) > FILE_BYTES or time.monotonic() > deadline:
+                    break
+            code = self._api.exec_inspect(created["Id"])["ExitCode"]
+        except (DockerException, requests.RequestException):
+            return None
+        return output.decode(errors="replace") if code in (0, None) else None
+
+    def shell(self, script: str) -> str | None:
+        """The output of a shell script inside; None without a shell."""
+        return self.run("/bin/sh", "-c", script)
+
+    def address(self, port: int) -> tuple[str, int] | None:
+        """Where the port can be reached from outside the container."""
+        identity = self.spec.inside or self.id
+        settings = self._api.inspect_container(identity)["NetworkSettings"]
+        if self._lab.direct:
+            for network in settings["Networks"].values():
+                if network["IPAddress"]:
+                    return network["IPAddress"], port
+            return None
+        bindings = (settings["Ports"] or {}).get(f"{port}/tcp")
+        return ("127.0.0.1", int(bindings[0]["HostPort"])) if bindings else None
+
+    def written_bytes(self) -> int:
+        """Bytes written outside every volume."""
+        found = self._api.containers(all=True, size=True, filters={"id": self.id})
+        return int(found[0].get("SizeRw") or 0) if found else 0
+
+
+def read_tar(archive: IO[bytes]) -> dict[str, File]:
+    """The entries of an archive of one folder, without that folder's own name."""
+    found: dict[str, File] = {}
+    kinds = {tarfile.DIRTYPE: "folder", tarfile.SYMTYPE: "symlink", tarfile.LNKTYPE: "hard link"}
+    with suppress(tarfile.TarError), tarfile.open(fileobj=archive, mode="r|") as entries:
+        for entry in entries:
+            path = entry.name.partition("/")[2].rstrip("/")
+            if not path:
+                continue
+            kind = "file" if entry.isfile() else kinds.get(entry.type, "special file")
+            content = b""
+            if entry.isfile() and (source := entries.extractfile(entry)):
+                content = source.read(FILE_BYTES)
+            found[path] = File(kind, entry.size, entry.mode, entry.mtime, entry.linkname, content)
+    return found
+
+
+def make_tar(files: Mapping[str, bytes | None], modes: Sequence[tuple[str, int]] = ()) -> bytes:
+    """An archive of files that belong to root; None makes a folder."""
+    buffer = io.BytesIO()
+    changed = dict(modes)
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.mtime = time.time()
+            if content is None:
+                entry.type, entry.mode = tarfile.DIRTYPE, changed.get(name, 0o755)
+                archive.addfile(entry)
+            else:
+                entry.size, entry.mode = len(content), changed.get(name, 0o644)
+                archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _timestamp(text: str) -> float:
+    """Seconds of an RFC 3339 time with nanoseconds."""
+    head, _, fraction = text.rstrip("Z").partition(".")
+    if text.startswith("0001"):
+        return 0.0
+    return datetime.fromisoformat(f"{head}+00:00").timestamp() + float(f"0.{fraction[:9] or 0}")
+
+
+class _Stream(io.RawIOBase):
+    """An iterator of chunks as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self._left) < size or size < 0:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._left += chunk
+        if size < 0:
+            size = len(self._left)
+        data, self._left = self._left[:size], self._left[size:]
+        return data

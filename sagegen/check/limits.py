@@ -1,0 +1,45 @@
+"""SageMaker's waits, and the check's own.
+
+SAGEGEN_CHECK_SCALE multiplies the long ones, so that the tests of the check need not wait two minutes to see
+a SIGTERM ignored. It is meant for those tests: a real check leaves it unset.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+SCALE_VARIABLE = "SAGEGEN_CHECK_SCALE"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    timeout: float = 480.0  # one training run, or a server's way to its first healthy ping
+    startup: float = 480.0  # S-13
+    startup_slow: float = 240.0
+    serverless_startup: float = 180.0  # SV-03
+    stop_training: float = 120.0  # T-60
+    stop_training_slow: float = 60.0
+    stop_serving: float = 30.0  # S-03
+    invocation: float = 60.0  # S-22
+    linger: float = 30.0  # T-55
+    late_host: float = 15.0  # T-44
+    give_up: float = 45.0  # a server that answers, but not what it should
+    ping: float = 2.0  # S-12
+    ping_slow: float = 1.0
+    connect: float = 0.25  # S-21
+
+    @classmethod
+    def make(cls, timeout: float | None = None) -> Limits:
+        """The platform's limits; `timeout` replaces the check's own patience."""
+        scale = float(os.environ.get(SCALE_VARIABLE, "1"))
+        long = (
+            "startup startup_slow serverless_startup stop_training stop_training_slow stop_serving invocation"
+            " linger late_host give_up timeout"
+        )
+        values = {name: getattr(cls, name) * scale for name in long.split()}
+        if timeout is not None:
+            values["timeout"] = timeout
+        return cls(**values)

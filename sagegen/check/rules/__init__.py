@@ -1,0 +1,1 @@
+"""The contract's rules, one module for each of its chapters."""

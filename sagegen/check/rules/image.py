@@ -1,0 +1,317 @@
+"""Chapter IMG and the static half of T and S: what can be seen without running anything."""
+
+from __future__ import annotations
+
+import re
+
+from sagegen.check.core import Area, Evidence, Level, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.scenarios.image import IMAGE, Image
+
+STATIC = Area.STATIC
+NEEDS = (IMAGE,)
+TRAINING_PAGE = "your-algorithms-training-algo-dockerfile"
+SERVING_PAGE = "your-algorithms-inference-code"
+ROOT = ("", "0", "root", "0:0", "root:root", "0:root", "root:0")
+
+
+def _command(image: Image, name: str) -> Verdict:
+    """Who gets the argument, and whether it can run."""
+    if image.entrypoint:
+        return passed(f"the ENTRYPOINT gets the argument {name}")
+    program = image.programs.get(name)
+    if not program:
+        return broken(f"no ENTRYPOINT, and no file {name} on the PATH", image.line)
+    if not program.mode & 0o111:
+        return broken(
+            f"{program.path} is not executable", image.listing(program.path), mode=oct(program.mode)
+        )
+    return passed(f"{program.path} is executable")
+
+
+@rule(
+    "T-02",
+    Level.MUST,
+    STATIC,
+    "`train` can be found and executed",
+    why="Without an ENTRYPOINT Docker looks for an executable `train` on the PATH, and the job dies at once.",
+    fix="Put an executable `train` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def train_command(evidence: Evidence) -> Verdict:
+    return _command(evidence[IMAGE], "train")
+
+
+@rule(
+    "S-02",
+    Level.MUST,
+    STATIC,
+    "`serve` can be found and executed",
+    why="Without an ENTRYPOINT Docker looks for an executable `serve` on the PATH; else no endpoint starts.",
+    fix="Put an executable `serve` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
+    page=SERVING_PAGE,
+    needs=NEEDS,
+)
+def serve_command(evidence: Evidence) -> Verdict:
+    return _command(evidence[IMAGE], "serve")
+
+
+@rule(
+    "T-03",
+    Level.MUST,
+    STATIC,
+    "ENTRYPOINT in exec form",
+    why="In shell form PID 1 is a shell that keeps SIGTERM to itself and drops the argument `train`.",
+    fix='Write ENTRYPOINT ["program", "argument"] instead of ENTRYPOINT program argument.',
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def exec_form(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    if len(image.entrypoint) > 1 and re.search(r"(^|/)(ba|da|z)?sh$", image.entrypoint[0]):
+        if image.entrypoint[1] in ("-c", "-lc", "-ec"):
+            return broken(f"ENTRYPOINT is a shell: {image.entrypoint}", image.line)
+    return passed("exec form" if image.entrypoint else "no ENTRYPOINT")
+
+
+@rule(
+    "T-04",
+    Level.MUST,
+    STATIC,
+    "tini is not the ENTRYPOINT",
+    why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
+    fix="Let your own program be PID 1: it forwards SIGTERM, waits for its children and passes on exit codes.",
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def no_tini(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    name = image.entrypoint[0].rsplit("/", 1)[-1] if image.entrypoint else ""
+    if name in ("tini", "tini-static", "docker-init", "dumb-init", "catatonit"):
+        return broken(f"ENTRYPOINT is {image.entrypoint}", image.line)
+    return passed(f"PID 1 is {name or 'train or serve'}")
+
+
+@rule(
+    "T-07",
+    Level.MUST,
+    STATIC,
+    "Nothing is baked under /opt/ml",
+    why="SageMaker mounts its own /opt/ml: what the image has there may be invisible.",
+    fix="Keep programs elsewhere, for example in /opt/program.",
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    others = [path for path in image.opt_ml if not path.startswith("/opt/ml/code/")]
+    count = len(image.opt_ml)
+    if others:
+        return broken(f"{others[0]} and {count - 1} more", image.listing("/opt/ml"), files=count)
+    if image.opt_ml:
+        return doubtful(
+            "only /opt/ml/code, as the training toolkit has it", image.listing("/opt/ml"), files=count
+        )
+    return passed("empty")
+
+
+@rule(
+    "T-10",
+    Level.MUST,
+    STATIC,
+    "The image runs as root",
+    why="SageMaker makes /opt/ml for root; another user can write neither model nor failure file.",
+    fix="Remove USER from the Dockerfile, or end it with USER root.",
+    page=SERVING_PAGE,
+    needs=NEEDS,
+)
+def root_user(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    user = image.config.get("User") or ""
+    if user not in ROOT:
+        return broken(f"USER {user}", image.line)
+    return passed("root")
+
+
+@rule(
+    "T-76",
+    Level.PLATFORM,
+    STATIC,
+    "No NVIDIA driver in the image",
+    why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
+    fix="Install the CUDA runtime only: no nvidia-driver, no nvidia-smi, no libcuda outside compat/ and stubs/.",
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def no_driver(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    if image.drivers:
+        return broken(", ".join(image.drivers[:3]), image.listing(image.drivers[0]), files=len(image.drivers))
+    return passed("no driver files")
+
+
+@rule(
+    "T-77",
+    Level.OBSERVED,
+    STATIC,
+    "GPU images ask for the driver's libraries",
+    why="The NVIDIA runtime gives a container only the devices and libraries that these variables name.",
+    fix="ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+    page="https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html",
+    needs=NEEDS,
+)
+def gpu_variables(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    if not image.cuda:
+        return skipped("no CUDA libraries in the image")
+    missing = {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"} - set(image.environment)
+    if missing:
+        return broken(f"not set: {', '.join(sorted(missing))}", image.line)
+    return passed("both are set")
+
+
+@rule(
+    "T-81",
+    Level.RECOMMENDED,
+    STATIC,
+    "The image has /bin/sh",
+    why="Remote debugging of a training job opens a shell inside the container.",
+    fix="Use a base image with a shell rather than a distroless one.",
+    page="train-remote-debugging",
+    needs=NEEDS,
+)
+def has_shell(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    return passed("present") if "/bin/sh" in image.executables else broken("no /bin/sh", image.line)
+
+
+@rule(
+    "IMG-01",
+    Level.OBSERVED,
+    STATIC,
+    "The manifest is Docker's, not OCI's",
+    why="CreateModel refuses OCI manifests and indexes: an image that trains well cannot be hosted.",
+    fix="docker buildx build --provenance=false --sbom=false --output type=image,oci-mediatypes=false,push=true",
+    page="https://github.com/aws/amazon-sagemaker-feedback/issues/180",
+    needs=NEEDS,
+)
+def docker_manifest(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    if not image.manifest_type:
+        look = f"docker buildx imagetools inspect --raw {image.name}"
+        return skipped(f"a local image has no manifest yet; after the push: {look}")
+    if ".oci." in image.manifest_type:
+        return broken(image.manifest_type, f"docker buildx imagetools inspect --raw {image.name}")
+    return passed(image.manifest_type)
+
+
+@rule(
+    "IMG-04",
+    Level.MUST,
+    STATIC,
+    "Built for the instances' processor",
+    why="All training, batch and most hosting instances are linux/amd64: others end in `exec format error`.",
+    fix="Build with --platform linux/amd64 (linux/arm64 only for hosting on Graviton).",
+    page="realtime-endpoints-graviton",
+    needs=NEEDS,
+)
+def architecture(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    system, processor = image.attributes.get("Os"), image.attributes.get("Architecture")
+    if system != "linux" or processor not in ("amd64", "arm64"):
+        return broken(f"{system}/{processor}", image.line)
+    if processor == "arm64":
+        return broken("linux/arm64 runs on Graviton hosting only: no training, no batch", image.line)
+    return passed(f"{system}/{processor}")
+
+
+@rule(
+    "IMG-11",
+    Level.RECOMMENDED,
+    STATIC,
+    "No VOLUME under /opt/ml",
+    why="An anonymous volume there competes with SageMaker's own mounts and can hide data or models.",
+    fix="Remove VOLUME /opt/ml… from the Dockerfile; the base image may have it too.",
+    page=TRAINING_PAGE,
+    needs=NEEDS,
+)
+def no_volume(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    found = [path for path in image.config.get("Volumes") or {} if (path + "/").startswith("/opt/ml/")]
+    return broken(f"VOLUME {found[0]}", image.line) if found else passed("none")
+
+
+@rule(
+    "IMG-12",
+    Level.RECOMMENDED,
+    STATIC,
+    "`train` and `serve` are well-formed scripts",
+    why="A CRLF after the shebang, or none at all, ends in `no such file` or `exec format error` in the cloud.",
+    fix="Save the files with LF (.gitattributes: * text=auto eol=lf), begin with #!, and set the x bit.",
+    page="https://github.com/aws/amazon-sagemaker-examples/issues/744",
+    needs=NEEDS,
+)
+def well_formed(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    if not image.programs:
+        return passed("the ENTRYPOINT needs no such scripts")
+    for program in image.programs.values():
+        first = program.head.split(b"\n", 1)[0]
+        if first.endswith(b"\r"):
+            return broken(f"{program.path} has CRLF line ends", image.listing(program.path))
+        if program.head and not program.head.startswith((b"#!", b"\x7fELF")):
+            return broken(f"{program.path} has no shebang", image.listing(program.path))
+        if not program.mode & 0o111:
+            return broken(f"{program.path} is not executable", image.listing(program.path))
+    return passed(", ".join(program.path for program in image.programs.values()))
+
+
+SECRETS = {
+    "an AWS access key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "an AWS secret key": re.compile(r"(?i)aws_secret_access_key\s*[=:]\s*['\"]?[A-Za-z0-9/+]{30,}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
+    "a password in a URL": re.compile(r"https?://[^/\s:@]+:(?!\$)[^/\s:@]{3,}@"),
+    "a password": re.compile(r"(?i)\b[A-Z_]*(PASSWORD|SECRET|API_KEY|ACCESS_TOKEN)=(?!\$|\s|$)\S{6,}"),
+}
+
+
+@rule(
+    "SEC-04",
+    Level.RECOMMENDED,
+    STATIC,
+    "No secrets in the image's settings",
+    why="ENV, labels and build commands can be read by everybody who may pull the image.",
+    fix="Use build secrets (RUN --mount=type=secret) and, at run time, roles or Secrets Manager.",
+    page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
+    needs=NEEDS,
+)
+def no_secrets(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    labels = [f"{key}={value}" for key, value in (image.config.get("Labels") or {}).items()]
+    places = {"ENV": image.config.get("Env") or [], "LABEL": labels, "a build command": image.history}
+    for place, texts in places.items():
+        for text in texts:
+            for what, pattern in SECRETS.items():
+                if pattern.search(text):
+                    return broken(f"{place} holds {what}", f"docker history --no-trunc {image.name}")
+    return passed("none found")
+
+
+@rule(
+    "SV-01",
+    Level.RECOMMENDED,
+    STATIC,
+    "At most 10 GB, as serverless endpoints require",
+    why="A serverless endpoint refuses larger images, and every instance downloads them.",
+    fix="Leave compilers, caches and test data out; use a slim base image and multi-stage builds.",
+    page="serverless-endpoints",
+    needs=NEEDS,
+)
+def size(evidence: Evidence) -> Verdict:
+    image = evidence[IMAGE]
+    total = int(image.attributes.get("Size") or 0)
+    if total > 10e9:
+        return broken(f"{total / 1e9:.1f} GB", image.line, bytes=total)
+    return passed(f"{total / 1e9:.2f} GB", bytes=total)

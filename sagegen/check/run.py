@@ -1,0 +1,186 @@
+"""`sagegen check`: choose rules, run their scenarios, judge, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from docker.errors import DockerException
+
+from sagegen.check import core, table
+from sagegen.check.bench import Bench, Payload
+from sagegen.check.containers import Closed, Lab
+from sagegen.check.core import Evidence, Outcome, Rule, Scenario, Skip
+from sagegen.check.fixture import Fixture
+from sagegen.check.limits import Limits
+from sagegen.check.progress import Progress
+from sagegen.check.reports import Report, write
+from sagegen.check.scenarios.training import TRAIN
+from sagegen.engine import Engine
+from sagegen.errors import FAILED, USAGE, SagegenError
+
+PARALLEL = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to check, and how."""
+
+    image: str
+    rules: tuple[Rule, ...]
+    opt_ml: Path | None = None
+    payload: Payload | None = None
+    gpus: bool = False
+    limits: Limits = Limits()  # noqa: RUF009
+
+
+def check(
+    image: str | None,
+    only: tuple[str, ...],
+    rule: tuple[str, ...],
+    skip: tuple[str, ...],
+    opt_ml: Path | None,
+    payload: Path | None,
+    content_type: str | None,
+    gpus: str | None,
+    timeout: float | None,
+    format_: str,
+    output: Path | None,
+    list_rules: bool,
+    explain: str | None,
+) -> int:
+    """The command."""
+    if list_rules:
+        print(table.listing())
+        return 0
+    if explain:
+        print(table.explain(explain))
+        return 0
+    if not image:
+        raise SagegenError("which image? – sagegen check IMAGE, or --list", USAGE)
+    chosen = choose(only, rule, skip)
+    request = Request(
+        image,
+        tuple(chosen),
+        opt_ml,
+        _payload(payload, content_type),
+        gpus is not None,
+        Limits.make(timeout),
+    )
+    try:
+        engine = Engine.connect()
+    except SagegenError as error:
+        raise SagegenError(str(error), USAGE) from error
+    report = run(engine, request)
+    write(report, format_, output)
+    return FAILED if any(v.outcome is Outcome.FAIL for v in report.verdicts.values()) else 0
+
+
+def choose(only: Collection[str], rule: Collection[str], skip: Collection[str]) -> list[Rule]:
+    """The rules that the options select."""
+    everything = core.rules()
+    known = {one.id for one in everything}
+    for identity in [*rule, *skip]:
+        if identity not in known:
+            raise SagegenError(f"{identity!r} is not a rule – see sagegen check --list", USAGE)
+    chosen = [
+        one
+        for one in everything
+        if (not only or one.area in only) and (not rule or one.id in rule) and one.id not in skip
+    ]
+    if not chosen:
+        raise SagegenError("no rule is left – choose fewer options", USAGE)
+    return chosen
+
+
+def _payload(file: Path | None, content_type: str | None) -> Payload | None:
+    if file is None:
+        return None
+    if not content_type:
+        raise SagegenError("--payload needs --content-type, for example text/csv", USAGE)
+    try:
+        return Payload(file.read_bytes(), content_type)
+    except OSError as error:
+        raise SagegenError(f"cannot read {file}: {error.strerror} – name another file", USAGE) from error
+
+
+def run(engine: Engine, request: Request, progress: Progress | None = None) -> Report:
+    """Run the scenarios that the rules need, and judge. Leaves nothing behind, however it ends."""
+    begun = time.monotonic()
+    fixture = Fixture(request.opt_ml)
+    lab = Lab(engine, request.image, gpus=request.gpus)
+    bench = Bench(lab, fixture, request.payload, request.limits, gpus=request.gpus)
+    needed = core.needed(list(request.rules))
+    if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
+        # A model is given and nobody asks about training: it need not run.
+        needed = [one for one in needed if one is not TRAIN]
+    progress = progress or Progress(request.image)
+    try:
+        with progress:
+            evidence = Scheduler(bench, needed, progress).run()
+    except (DockerException, requests.RequestException) as error:
+        raise SagegenError(f"the engine failed: {error} – try again", USAGE) from error
+    finally:
+        lab.close()
+    verdicts = {one: one.verdict(evidence) for one in request.rules}
+    return Report(request.image, verdicts, time.monotonic() - begun)
+
+
+class Scheduler:
+    """Runs scenarios in parallel, each after those it builds on; a quiet one runs alone, at the end."""
+
+    def __init__(self, bench: Bench, scenarios: list[Scenario[Any]], progress: Progress) -> None:
+        self._bench = bench
+        self._waiting = scenarios
+        self._all = set(scenarios)
+        self._progress = progress
+        self._evidence = Evidence()
+
+    def run(self) -> Evidence:
+        """Everything that was found."""
+        running: dict[Future[Any], Scenario[Any]] = {}
+        pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario")
+        try:
+            while self._waiting or running:
+                for one in self._ready(list(running.values())):
+                    self._waiting.remove(one)
+                    self._progress.begin(one)
+                    running[pool.submit(one.run, self._bench, self._evidence)] = one
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    one = running.pop(future)
+                    self._evidence.add(one, self._result(future))
+                    self._progress.end(one)
+        finally:
+            # After Ctrl-C the threads notice that their containers are gone, and end.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._bench.lab.close()
+            pool.shutdown(wait=True)
+        return self._evidence
+
+    def _ready(self, running: list[Scenario[Any]]) -> list[Scenario[Any]]:
+        if any(one.quiet for one in running):
+            return []
+        free = PARALLEL - len(running)
+        ready = [
+            one
+            for one in self._waiting
+            if all(before in self._evidence or before not in self._all for before in one.after)
+        ]
+        loud = [one for one in ready if not one.quiet]
+        if loud or running:
+            return loud[:free]
+        return ready[:1]
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except Skip as reason:
+            return reason
+        except Closed:
+            return Skip("interrupted")

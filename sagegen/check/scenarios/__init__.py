@@ -1,0 +1,1 @@
+"""What the check does to an image, and what it writes down."""
