@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """0 if there is something to report."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    with tempfile.TemporaryDirectory(prefix="sagegen-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sagegen-benchmark-", ignore_cleanup_errors=True) as folder:
         try:
             with Engine(options.cpus, options.keep_images) as engine:
                 results = _run(options, engine, Path(folder))
@@ -59,13 +58,12 @@ def _run(options: argparse.Namespace, engine: Engine, work: Path) -> Results:
         payloads = [p for p in rows.payloads if not options.payloads or p.name in options.payloads]
         bench = measures.Bench(engine, client, rows, work, options.seconds, options.workers, payloads)
         for number in range(1, options.rounds + 1):
-            values: dict[str, measures.Values] = {}
-            results.rounds.append(values)
-            for contender in ready:
-                values[contender.name] = _measure(bench, contender, options.measures, number, results)
+            results.rounds.append(
+                {c.name: _measure(bench, c, options.measures, number, results) for c in ready}
+            )
             _write(results, options)
     except KeyboardInterrupt:
-        say("stopped: what was measured so far is reported")
+        say("stopped: complete rounds are reported")
     if results.rounds:
         _write(results, options)
         print(report.markdown(results))
@@ -101,7 +99,7 @@ def _measure(
         say(f"round {number}: {contender.name}, {name}")
         try:
             seen = measure(bench, contender, failed)
-        except (ContenderFailed, OSError, HTTPException, LookupError, ValueError) as error:
+        except (ContenderFailed, OSError, LookupError, ValueError) as error:
             failed(f"{name}: {error}")
             continue
         values |= seen

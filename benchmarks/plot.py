@@ -1,6 +1,9 @@
-"""Requests per second of every contender, one panel for each payload."""
+"""Every contender's medians with their range, one panel for each discipline."""
 
 from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
 from benchmarks.results import Results
 from benchmarks.targets import DISCIPLINES
@@ -10,9 +13,6 @@ COLOURS = {"ours": "#2b6cb0", "classic": "#c05621", "ceiling": "#a0aec0", "peer"
 
 def draw(results: Results, file: Path) -> None:
     """Write an SVG."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     # The same numbers give the same file.
     mpl.rcParams["svg.hashsalt"] = "sagegen"
     names = results.named("ours", "classic", "ceiling", "peer")[::-1]

@@ -14,7 +14,7 @@ def markdown(results: Results, plot: str = "") -> str:
     """All tables."""
     parts = [_where(results), _targets(results), _contenders(results), _lead(results), _notes(results)]
     if plot:
-        parts.insert(1, f"![Requests per second of every contender]({plot})")
+        parts.insert(1, f"![Every contender, one panel for each discipline]({plot})")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -41,7 +41,7 @@ def _where(results: Results) -> str:
 
 def _targets(results: Results) -> str:
     ours = [stack for stack in STACKS if stack in results.named("ours")]
-    head = ["" if not ours else "ratio"]
+    head = ["ratio"]
     for stack in ours:
         head += [f"{stack}: required", "measured", "reached"]
     rows = []
@@ -85,7 +85,7 @@ def _notes(results: Results) -> str:
 
 
 def _bold(lead: float) -> str:
-    return f"{_number(lead)}" if lead >= 1 else f"**{_number(lead)}**"
+    return _number(lead) if lead >= 1 else f"**{_number(lead)}**"
 
 
 def _spread(spread: Spread | None, scale: float = 1) -> str:

@@ -76,7 +76,7 @@ def _framework(name: str, title: str, own: list[Combination]) -> dict[str, Any]:
             offered.append(c.context["base_image"])
         requirements[f"{backend}-{device}" if backend else device] = _pins(c.context["requirements"])
     if "gpu" in bases:
-        bases["gpu"].append(spec["cuda_image"])
+        bases["gpu"] += sorted({c.context["build"]["cuda_image"] for c in own})
     backends = {c.answers["keras_backend"] for c in own if "keras_backend" in c.answers}
     return {
         "name": name,

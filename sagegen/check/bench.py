@@ -69,7 +69,7 @@ class Bench:
             environment={**JOB_ENVIRONMENT, **job.environment},
             volumes=(Volume(tree, "/opt/ml"), Volume(data, "/opt/ml/input/data", not job.writable_data)),
             network=network if job.network else None,
-            alias=job.host,
+            alias=job.host if len(job.resources["hosts"]) > 1 else None,
             hostname=job.hostname or job.host,
             tty=job.tty,
         )

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Any
@@ -63,7 +63,7 @@ class Spec:
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
     network: str | None = None  # None: no network at all
-    alias: str = "algo-1"
+    alias: str | None = None
     hostname: str = "algo-1"
     user: str | None = None
     read_only: bool = False
@@ -131,6 +131,8 @@ class Lab:
         self._id = secrets.token_hex(6)
         self._labels = {LABEL: self._id}
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._network: str | None = None
         info: dict[str, Any] = engine.client.info()
         self.memory = max(2 * 2**30, int(info["MemTotal"]) // 2)
         # A container's own address is the surest way in; where it cannot be reached, ports are published.
@@ -140,7 +142,7 @@ class Lab:
             and self._api.base_url.startswith("http+docker://")
         )
         try:
-            self.attributes: dict[str, Any] = self._api.inspect_image(image)
+            self.attributes: dict[str, Any] = self._api.inspect_image(image)  # type: ignore[no-untyped-call]
         except ImageNotFound as error:
             raise SagegenError(f"there is no image {image} – build it, or docker pull it", USAGE) from error
 
@@ -176,7 +178,22 @@ class Lab:
             raise Closed
 
     def network(self) -> str:
-        """A network without a way out."""
+        """The network, without a way out, of every container that need not find another."""
+        with self._lock:
+            self._network = self._network or self._new_network()
+            return self._network
+
+    @contextmanager
+    def cluster(self) -> Iterator[str]:
+        """A network, without a way out, for hosts that find each other by name. Engines have few of them."""
+        name = self._new_network()
+        try:
+            yield name
+        finally:
+            with suppress(DockerException, requests.RequestException):
+                self._api.remove_network(name)
+
+    def _new_network(self) -> str:
         self.check_open()
         options = {} if self.direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
         name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
@@ -219,8 +236,8 @@ class Lab:
             host["port_bindings"] = {port: ("127.0.0.1",)}
         networking = None
         if spec.network:
-            endpoint = self._api.create_endpoint_config(aliases=[spec.alias])
-            networking = self._api.create_networking_config({spec.network: endpoint})
+            endpoint = self._api.create_endpoint_config(aliases=[spec.alias] if spec.alias else None)
+            networking = self._api.create_networking_config({spec.network: endpoint})  # type: ignore[arg-type]
         created = self._api.create_container(
             self.image,
             list(spec.command),
@@ -243,14 +260,20 @@ class Lab:
         if "/" not in self.image or not ("." in registry or ":" in registry or registry == "localhost"):
             return None
         with suppress(DockerException, requests.RequestException):
-            return str(self._api.inspect_distribution(self.image)["Descriptor"]["mediaType"])
+            found = self._api.inspect_distribution(self.image)  # type: ignore[no-untyped-call]
+            return str(found["Descriptor"]["mediaType"])
         return None
+
+    def history(self) -> list[str]:
+        """The commands that built the image."""
+        layers = self._api.history(self.image)  # type: ignore[no-untyped-call]
+        return [str(layer.get("CreatedBy") or "") for layer in layers]
 
     def export(self) -> Iterator[tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]]:
         """Every file of the image; the first bytes too where the file is a program called train or serve."""
         with self.container(Spec(command=("export",), entrypoint=("export",))) as box:
             stream = self._api.export(box.id, chunk_size=2**20)
-            with tarfile.open(fileobj=_Stream(stream), mode="r|", errorlevel=0) as archive:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=_Stream(stream), mode="r|", errorlevel=0) as archive:
                 for entry in archive:
                     self.check_open()
                     if entry.isfile() and entry.name.rsplit("/", 1)[-1] in ("train", "serve"):
@@ -380,6 +403,11 @@ class Box:
         except (DockerException, requests.RequestException):
             return None
         return output.decode(errors="replace") if code in (0, None) else None
+
+    def detach(self, *command: str) -> None:
+        """Let a command run inside, as root, until the container ends."""
+        created = self._api.exec_create(self.id, list(command), user="0")
+        self._api.exec_start(created["Id"], detach=True)
 
     def shell(self, script: str) -> str | None:
         """The output of a shell script inside; None without a shell."""

@@ -211,7 +211,7 @@ def rules() -> list[Rule]:
     return sorted(_RULES.values(), key=lambda r: (list(Area).index(r.area), order(r.id)))
 
 
-PREFIXES = ("IMG", "SEC", "T", "S", "B", "A", "SV", "M", "CFG")
+PREFIXES = ("T", "S", "B", "A", "SV", "M", "IMG", "SEC", "CFG")
 
 
 def order(identity: str) -> tuple[int, int]:

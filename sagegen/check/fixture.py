@@ -17,7 +17,7 @@ from sagegen.check.containers import make_tar
 from sagegen.errors import USAGE, SagegenError
 
 GARBAGE = bytes(range(128, 256)) * 8 + b"\x00this is not data\xff\xfe"
-RESOURCES = {
+RESOURCES: dict[str, Any] = {
     "current_group_name": "homogeneousCluster",
     "current_host": "algo-1",
     "current_instance_type": "ml.m5.xlarge",
@@ -76,7 +76,7 @@ class Job:
 
     def on_host(self, current: str, hosts: list[str]) -> Job:
         """The same job on one host of a cluster."""
-        group = {**RESOURCES["instance_groups"][0], "hosts": hosts}  # type: ignore[index]
+        group = {**RESOURCES["instance_groups"][0], "hosts": hosts}
         return replace(
             self,
             resources={**self.resources, "current_host": current, "hosts": hosts, "instance_groups": [group]},

@@ -72,7 +72,7 @@ class Client:
             self.address, method, path, body, headers, seconds=limit, chunked=chunked, connection=connection
         )
         if result.status is None and result.seconds >= limit * 0.99 and not seconds:
-            self._seconds = min(self._seconds, 5.0)
+            self._seconds = max(1.0, min(self._seconds / 2, 5.0))
         return result
 
 
@@ -146,16 +146,19 @@ def ask(
 
 
 def _read(response: http.client.HTTPResponse, begun: float) -> tuple[bytes, float | None, int]:
-    answer, first, pieces = b"", None, 0
+    parts: list[bytes] = []
+    size, first = 0, None
     while chunk := response.read1(CHUNK):
         first = first or time.monotonic() - begun
-        pieces += 1
-        answer += chunk
-        if len(answer) > ANSWER_BYTES:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > ANSWER_BYTES:
             raise ValueError("the answer does not end")
+    answer = b"".join(parts)
     if response.length:
         raise http.client.IncompleteRead(answer, response.length)
-    return answer, first, pieces
+    response.read()  # tells a kept connection that this answer is over
+    return answer, first, len(parts)
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

@@ -44,7 +44,7 @@ class Progress:
         """A scenario has ended."""
         seconds = time.monotonic() - self._running.pop(scenario)
         self._ended += 1
-        self._console.print(f"  {seconds:5.1f} s  {scenario.title}")
+        self._console.print(f"  {seconds:5.1f} s  {scenario.title}", soft_wrap=True)
         self._show()
 
     def _show(self) -> None:

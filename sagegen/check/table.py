@@ -29,7 +29,7 @@ def rows() -> dict[str, Row]:
     """Every row by ID."""
     found = {}
     for line in FILE.read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        cells = [cell.strip().replace("\\*", "*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if len(cells) == 4 and re.fullmatch(r"[A-Z]+-\d+", cells[0]):
             found[cells[0]] = Row(*cells)
     return found
@@ -37,7 +37,7 @@ def rows() -> dict[str, Row]:
 
 def listing() -> str:
     """All rules, then the rows without one and why."""
-    lines = []
+    lines: list[str] = []
     area = None
     for rule in core.rules():
         if rule.area != area:
@@ -63,7 +63,6 @@ def explain(identity: str) -> str:
     breach = core.BREACH[rule.level]
     return (
         f"{rule.id} ({rule.level}, {rule.area})  {rule.title}\n\n"
-        f"The contract:  {row.requirement}\n"
         f"Why:           {rule.why}\n"
         f"A breach is:   {breach}\n"
         f"How to mend:   {rule.fix}\n"

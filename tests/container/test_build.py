@@ -34,7 +34,7 @@ def build(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def layers(image: str) -> list[str]:
-    inspected = ["docker", "inspect", "--format", "{{join .RootFS.Layers \" \"}}", image]
+    inspected = ["docker", "inspect", "--format", '{{join .RootFS.Layers " "}}', image]
     return subprocess.run(inspected, check=True, capture_output=True, text=True).stdout.split()
 
 

@@ -68,9 +68,9 @@ def serve_command(evidence: Evidence) -> Verdict:
 )
 def exec_form(evidence: Evidence) -> Verdict:
     image = evidence[IMAGE]
-    if len(image.entrypoint) > 1 and re.search(r"(^|/)(ba|da|z)?sh$", image.entrypoint[0]):
-        if image.entrypoint[1] in ("-c", "-lc", "-ec"):
-            return broken(f"ENTRYPOINT is a shell: {image.entrypoint}", image.line)
+    shell = len(image.entrypoint) > 1 and re.search(r"(^|/)(ba|da|z)?sh$", image.entrypoint[0])
+    if shell and image.entrypoint[1] in ("-c", "-lc", "-ec"):
+        return broken(f"ENTRYPOINT is a shell: {image.entrypoint}", image.line)
     return passed("exec form" if image.entrypoint else "no ENTRYPOINT")
 
 
@@ -80,7 +80,7 @@ def exec_form(evidence: Evidence) -> Verdict:
     STATIC,
     "tini is not the ENTRYPOINT",
     why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
-    fix="Let your own program be PID 1: it forwards SIGTERM, waits for its children and passes on exit codes.",
+    fix="Let your own program be PID 1: it forwards SIGTERM and passes on exit codes.",
     page=TRAINING_PAGE,
     needs=NEEDS,
 )
@@ -139,7 +139,7 @@ def root_user(evidence: Evidence) -> Verdict:
     STATIC,
     "No NVIDIA driver in the image",
     why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
-    fix="Install the CUDA runtime only: no nvidia-driver, no nvidia-smi, no libcuda outside compat/ and stubs/.",
+    fix="Install the CUDA runtime only: no nvidia-smi, no libcuda but in compat/ and stubs/.",
     page=TRAINING_PAGE,
     needs=NEEDS,
 )
@@ -191,7 +191,7 @@ def has_shell(evidence: Evidence) -> Verdict:
     STATIC,
     "The manifest is Docker's, not OCI's",
     why="CreateModel refuses OCI manifests and indexes: an image that trains well cannot be hosted.",
-    fix="docker buildx build --provenance=false --sbom=false --output type=image,oci-mediatypes=false,push=true",
+    fix="docker buildx build --provenance=false --sbom=false -o type=image,oci-mediatypes=false,push=true",
     page="https://github.com/aws/amazon-sagemaker-feedback/issues/180",
     needs=NEEDS,
 )
@@ -246,7 +246,7 @@ def no_volume(evidence: Evidence) -> Verdict:
     Level.RECOMMENDED,
     STATIC,
     "`train` and `serve` are well-formed scripts",
-    why="A CRLF after the shebang, or none at all, ends in `no such file` or `exec format error` in the cloud.",
+    why="A CRLF after the shebang, or no shebang, ends in `no such file` or `exec format error`.",
     fix="Save the files with LF (.gitattributes: * text=auto eol=lf), begin with #!, and set the x bit.",
     page="https://github.com/aws/amazon-sagemaker-examples/issues/744",
     needs=NEEDS,

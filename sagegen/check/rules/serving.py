@@ -98,6 +98,8 @@ def ping(evidence: Evidence) -> Verdict:
             raise Skip(f"still {last.status} when the time was up, see S-13")
         if found.neutral:
             found.healthy()
+        if "no complete answer" in last.error:
+            raise Skip("no answer in time, see S-12")
         return broken(str(last), curl)
     wrong = next((e for e in found.pings if e.status is not None and e.status != 200), None)
     if wrong:
@@ -140,7 +142,7 @@ def ping_time(evidence: Evidence) -> Verdict:
     Level.MUST,
     SERVE_AREA,
     "Healthy within 8 minutes",
-    why="After that the deployment fails, unless the variant sets a longer ContainerStartupHealthCheckTimeout.",
+    why="After that the deployment fails, unless ContainerStartupHealthCheckTimeoutInSeconds is longer.",
     fix="Load less, or faster; put large models on disk in a form that can be mapped.",
     page=PAGE,
     needs=(SERVE,),
@@ -230,7 +232,7 @@ def post_ping(evidence: Evidence) -> Verdict:
     SERVE_AREA,
     "/ping answers while the model is busy",
     why="A ping that waits behind predictions fails under load, just when the instance is needed most.",
-    fix="Answer /ping from another process or thread than predictions: not in the same event loop, not under a lock.",
+    fix="Answer /ping from another process or thread than predictions, and never under their lock.",
     page="async-inference-troubleshooting",
     needs=(SERVE,),
 )
@@ -323,7 +325,7 @@ def answer_time(evidence: Evidence) -> Verdict:
     Level.RECOMMENDED,
     SERVE_AREA,
     "Takes bodies of 25 MB",
-    why="Real-time endpoints deliver up to 25 MB; nginx' default of 1 MB, and the sample's 5 MB, cut them off.",
+    why="Real-time endpoints deliver up to 25 MB; nginx' default of 1 MB cuts them off.",
     fix="Raise client_max_body_size and the framework's own limit.",
     page="deploy-model-options",
     needs=(SERVE,),
@@ -377,7 +379,7 @@ def _same(found: Serving, answer: object) -> Verdict:
     SERVE_AREA,
     "Content-Type and Accept are honoured",
     why="Clients rely on them: what cannot be read is 415, what cannot be produced is 406.",
-    fix="Set the response's Content-Type; compare media types without parameters; refuse unknown ones with 415 or 406.",
+    fix="Set Content-Type; compare media types without parameters; refuse unknown ones with 415 or 406.",
     page=FAQ,
     needs=(SERVE,),
 )
@@ -404,7 +406,7 @@ def media_types(evidence: Evidence) -> Verdict:
     Level.RECOMMENDED,
     SERVE_AREA,
     "Malformed input is the client's fault: 4xx",
-    why="A 5xx, or a crash, on bad input hides whose mistake it was; only 2048 bytes of the text are passed on.",
+    why="A 5xx, or a crash, hides whose mistake it was; only 2048 bytes of the text are passed on.",
     fix="Catch parse errors and answer 400 with one line of text.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
     needs=(SERVE,),
@@ -564,8 +566,8 @@ def dead_worker(evidence: Evidence) -> Verdict:
     Level.RECOMMENDED,
     SERVE_AREA,
     "Serves without a way out and without credentials",
-    why="Network isolation takes both away: whatever is fetched at start then fails, or hangs until a timeout.",
-    fix="Put everything into the image or the model; do not call AWS, telemetry or package servers at start.",
+    why="Network isolation takes both away: whatever is fetched at start then fails, or hangs.",
+    fix="Put everything into the image or the model; call neither AWS nor package servers at start.",
     page="mkt-algo-model-internet-free",
     needs=(SERVE,),
 )
@@ -618,13 +620,13 @@ def bind_to_port(evidence: Evidence) -> Verdict:
     needs=(PIPELINE,),
 )
 def bind_label(evidence: Evidence) -> Verdict:
-    from sagegen.check.core import doubtful
-
     found = evidence[PIPELINE]
     if found.first.ok and not found.claimed:
         return doubtful("the port can be chosen, but the label is missing", found.first.line)
     if not found.claimed:
         return skipped("not claimed, and not offered")
+    if found.label.lower() != "true":
+        return broken(f"the label's value is {found.label!r}", found.first.line)
     return passed("present")
 
 
@@ -685,7 +687,7 @@ def side_by_side(evidence: Evidence) -> Verdict:
     Level.PLATFORM,
     SERVE_AREA,
     "Fits into a share of an instance",
-    why="Inference components and serverless endpoints give a container one CPU and 2 GB, not the whole host.",
+    why="Inference components and serverless endpoints give a container a CPU and 2 GB, not the host.",
     fix="Plan workers from the cgroup's CPU and memory instead of os.cpu_count() and the host's.",
     page="realtime-endpoints",
     needs=(SERVERLESS,),

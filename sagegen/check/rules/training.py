@@ -101,7 +101,7 @@ def no_terminal(evidence: Evidence) -> Verdict:
     Level.RECOMMENDED,
     Area.TRAIN,
     "Trains without a network",
-    why="With network isolation nothing can be downloaded, and without it every start depends on others' servers.",
+    why="With network isolation nothing can be downloaded; and without it others' servers decide.",
     fix="Install packages and fetch weights when the image is built; give downloads a short timeout.",
     page="mkt-algo-model-internet-free",
     needs=(ISOLATED,),

@@ -6,6 +6,7 @@ import io
 import tarfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import IO
 
 from docker.errors import DockerException
 
@@ -113,8 +114,7 @@ def SESSION(bench: Bench, evidence: Evidence) -> Answers:
     """Opens a stateful session and goes on in it."""
     _declared(bench, "sessions")
     name = "X-Amzn-SageMaker-Session-Id"
-    opened = _ask(bench, evidence, [{name: "NEW_SESSION"}], then=lambda e: {name: e.split(";")[0]})
-    return opened
+    return _ask(bench, evidence, [{name: "NEW_SESSION"}], then=lambda e: {name: e.split(";")[0]})
 
 
 @scenario("serve-attributes", after=(START,))
@@ -149,18 +149,18 @@ def _ask(bench: Bench, evidence: Evidence, requests: list[dict[str, str]], then:
 
 # --- training features ----------------------------------------------------------------------------------
 
+#: Each channel on its own: the FIFO of epoch 0 at once, every other one two seconds late.
 FEED = """
 cd /opt/ml/input/data
-e=0
-while [ $e -lt 50 ]; do
-  for d in /opt/ml/pipes/*; do
+for d in /opt/ml/pipes/*; do
+  (e=0; while [ $e -lt 50 ]; do
     f=${d##*/}_$e
-    [ -p $f ] || { sleep 2; mkfifo $f; }
-    cat $d/* > $f &
-  done
-  wait
-  e=$((e+1))
+    [ $e = 0 ] || sleep 2
+    mkfifo $f && cat $d/* > $f
+    e=$((e+1))
+  done) &
 done
+wait
 """
 
 
@@ -173,21 +173,18 @@ def PIPE(bench: Bench, evidence: Evidence) -> Run:
     channels = {name: {**channel, "TrainingInputMode": "Pipe"} for name, channel in base.job.channels.items()}
     with bench.fixture.data("given") as archive:
         files = _prefixed(archive, "pipes/")
-    fifos = {f"input/data/{name}_0": None for name in channels}
     job = replace(base.job, channels=channels, data="none", writable_data=True, extra=files)
 
     def feed(box: Box) -> None:
         with suppress(DockerException):
-            made = " ".join(f"/opt/ml/{name}" for name in fifos)
-            created = box._api.exec_create(box.id, ["/bin/sh", "-c", f"mkfifo {made}; {FEED}"], user="0")
-            box._api.exec_start(created["Id"], detach=True)
+            box.detach("/bin/sh", "-c", FEED)
 
     return train(bench, job, during=feed, seconds=60 + 5 * base.run.exit.seconds)
 
 
-def _prefixed(archive: io.IOBase | object, prefix: str) -> dict[str, bytes | None]:
+def _prefixed(archive: IO[bytes], prefix: str) -> dict[str, bytes | None]:
     found: dict[str, bytes | None] = {}
-    with tarfile.open(fileobj=archive, mode="r:") as source:  # type: ignore[arg-type]
+    with tarfile.open(fileobj=archive, mode="r:") as source:
         for entry in source:
             content = source.extractfile(entry) if entry.isfile() else None
             found[prefix + entry.name] = content.read() if content else None

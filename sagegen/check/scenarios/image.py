@@ -73,8 +73,7 @@ class Image:
 def IMAGE(bench: Bench, _: Evidence) -> Image:
     """Reads the image's configuration and files."""
     lab = bench.lab
-    history = [entry.get("CreatedBy") or "" for entry in lab._api.history(lab.image)]
-    image = Image(lab.image, lab.attributes, history, lab.manifest_type())
+    image = Image(lab.image, lab.attributes, lab.history(), lab.manifest_type())
     search = [p.strip("/") for p in image.environment.get("PATH", "/usr/bin:/bin").split(":")]
     links: dict[str, str] = {}
     found: dict[str, Program] = {}
@@ -88,7 +87,7 @@ def IMAGE(bench: Bench, _: Evidence) -> Image:
                 image.drivers.append(f"/{path}")
             if LIBRARY.search(path):
                 links[path] = "cuda"
-            folder, _, name = path.rpartition("/")
+            folder, name = path.rsplit("/", 1) if "/" in path else ("", path)
             if name in PROGRAMS and not entry.isdir():
                 found[path] = Program(f"/{path}", entry.mode, head, entry.linkname if entry.issym() else "")
             if folder in search and not entry.isdir():

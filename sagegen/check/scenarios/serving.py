@@ -21,7 +21,6 @@ PORT = 8080
 LARGE = 25 * 10**6
 LOAD = 4 * 10**6
 LOAD_CLIENTS = 8
-LOAD_SECONDS = 5.0
 PINGS = 20
 LINES = ("text/csv", "application/jsonlines", "text/plain")
 UNSUPPORTED = "application/x-sagegen-unsupported"
@@ -53,6 +52,7 @@ class Startup:
     listening: tuple[tuple[str, int], ...] | None = None
     connected: bool = False
     log: str = ""
+    predicts: bool = False  # it answered the payload
 
     @property
     def ok(self) -> bool:
@@ -213,8 +213,14 @@ def enlarged(payload: Payload, size: int) -> bytes:
 @scenario("serve-start", after=(MODEL,))
 def START(bench: Bench, evidence: Evidence) -> Startup:
     """Starts an ordinary endpoint and waits until it is healthy."""
-    with served(bench, evidence) as (startup, _, _address):
-        return startup
+    with served(bench, evidence) as (startup, _, address):
+        if not address or not bench.payload:
+            return startup
+        seconds = bench.limits.invocation
+        answer = ask(
+            address, "POST", "/invocations", bench.payload.body, headers(bench.payload), seconds=seconds
+        )
+        return replace(startup, predicts=answer.ok)
 
 
 @dataclass
@@ -334,17 +340,15 @@ def _questions(bench: Bench, found: Serving, client: Client) -> None:
 
 
 def _payload_questions(bench: Bench, found: Serving, client: Client, payload: Payload) -> None:
-    def post(body: bytes | None = None, **more: str) -> Exchange:
-        return client.ask(
-            "POST", "/invocations", payload.body if body is None else body, {**headers(payload), **more}
-        )
+    def post(body: bytes = payload.body, more: Mapping[str, str] | None = None) -> Exchange:
+        return client.ask("POST", "/invocations", body, {**headers(payload), **(more or {})})
 
     found.golden = post()
-    found.junk = post(**JUNK_HEADERS)
-    found.known = post(**KNOWN_HEADERS)
-    found.any_accept = post(Accept="*/*")
-    found.unsupported_type = post(**{"Content-Type": UNSUPPORTED})
-    found.unsupported_accept = post(Accept=UNSUPPORTED)
+    found.junk = post(more=JUNK_HEADERS)
+    found.known = post(more=KNOWN_HEADERS)
+    found.any_accept = post(more={"Accept": "*/*"})
+    found.unsupported_type = post(more={"Content-Type": UNSUPPORTED})
+    found.unsupported_accept = post(more={"Accept": UNSUPPORTED})
     found.malformed = post(GARBAGE)
     found.after_malformed = post()
     with ThreadPoolExecutor(LOAD_CLIENTS) as pool:
@@ -376,7 +380,7 @@ def _load(bench: Bench, found: Serving, client: Client) -> None:
 
     with ThreadPoolExecutor(LOAD_CLIENTS) as pool:
         futures = [pool.submit(busy, i) for i in range(LOAD_CLIENTS)]
-        end = time.monotonic() + LOAD_SECONDS
+        end = time.monotonic() + bench.limits.load
         try:
             while time.monotonic() < end:
                 found.load_pings.append(client.ask("GET", "/ping", seconds=bench.limits.ping))
@@ -464,7 +468,7 @@ def CRASH(bench: Bench, evidence: Evidence) -> Crash:
                 continue
             exit_, ping = _after_kill(bench, box, address, ordinary)
             golden = None
-            if bench.payload and not exit_:
+            if bench.payload and ordinary.predicts and not exit_:
                 body = bench.payload.body
                 golden = ask(address, "POST", "/invocations", body, headers(bench.payload), seconds=10)
             found = Crash(startup, len(children), name, exit_, ping, golden)
@@ -507,6 +511,7 @@ def _after_kill(
 class Pipeline:
     """Two containers that share one network, each on a port that it was told."""
 
+    label: str
     claimed: bool
     first: Startup
     golden: Exchange | None = None
@@ -523,7 +528,8 @@ def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
     """Serves as two containers of an inference pipeline, on ports other than 8080."""
     ordinary = evidence[START]
     ordinary.healthy()
-    claimed = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port" in bench.labels
+    name = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+    label, claimed = bench.labels.get(name, ""), name in bench.labels
     seconds = (
         patience(bench, ordinary)
         if bench.claims("accept-bind-to-port")
@@ -539,9 +545,9 @@ def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
         address,
     ):
         if not address:
-            return Pipeline(claimed, first)
+            return Pipeline(label, claimed, first)
         golden = None
-        if bench.payload:
+        if bench.payload and ordinary.predicts:
             golden = ask(
                 address,
                 "POST",
@@ -563,7 +569,7 @@ def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
                 for where in (address, its_address)
                 if where
             )
-        return Pipeline(claimed, first, golden, listening, second, both)
+        return Pipeline(label, claimed, first, golden, listening, second, both)
 
 
 @dataclass(frozen=True)
@@ -584,14 +590,14 @@ def SERVERLESS(bench: Bench, evidence: Evidence) -> Serverless:
     ordinary = evidence[START]
     ordinary.healthy()
     limits = {"memory": SERVERLESS_MEMORY, "cpus": 1.0}
-    seconds = min(bench.limits.timeout, bench.limits.serverless_startup * 1.2, patience(bench, ordinary) * 4)
+    seconds = min(bench.limits.timeout, bench.limits.serverless_startup * 2, patience(bench, ordinary) * 4)
     with served(bench, evidence, seconds=seconds, user=SERVERLESS_USER, read_only=True, **limits) as (
         startup,
         _,
         address,
     ):
         golden = None
-        if address and bench.payload:
+        if address and bench.payload and ordinary.predicts:
             golden = ask(
                 address,
                 "POST",

@@ -407,7 +407,7 @@ def BAD(bench: Bench, evidence: Evidence) -> dict[str, Run]:
     if base.job.hyperparameters:
         wrong = dict.fromkeys(base.job.hyperparameters, "not-a-value!")
         jobs["impossible hyperparameters"] = replace(base.job, hyperparameters=wrong)
-    runs = together(*(lambda job=job: train(bench, job, seconds=seconds) for job in jobs.values()))  # type: ignore[misc]
+    runs = together(*(lambda job=job: train(bench, job, seconds=seconds) for job in jobs.values()))
     return dict(zip(jobs, runs, strict=True))
 
 
@@ -431,9 +431,12 @@ def repeats(run: Run, other: Run) -> bool:
 
 
 def midway(box: Box, bench: Bench, base: Run) -> bool:
-    """Wait for the first checkpoint, or half of the time that the job takes. False: it has ended."""
-    while box.age < 0.5 * base.exit.seconds and box.state().running:
-        if base.checkpoints and box.files("/opt/ml/checkpoints"):
+    """Wait for the first checkpoint; where there are none, for half of the time. False: it has ended."""
+    while box.state().running:
+        if base.checkpoints:
+            if any(file.kind == "file" for file in box.files("/opt/ml/checkpoints").values()):
+                break
+        elif box.age > 0.5 * base.exit.seconds:
             break
         bench.lab.pause(0.02)
     return box.state().running
@@ -565,10 +568,9 @@ class Cluster:
 
 
 def _cluster(bench: Bench, base: Base, *, late: float, shards: bool) -> Cluster:
-    network = bench.lab.network()
     hosts = ["algo-1", "algo-2"]
 
-    def one(host: str) -> Run:
+    def one(host: str, network: str) -> Run:
         job = base.job.on_host(host, hosts)
         if host == hosts[1]:
             if shards:
@@ -579,7 +581,8 @@ def _cluster(bench: Bench, base: Base, *, late: float, shards: bool) -> Cluster:
             job = replace(job, channels=channels)
         return train(bench, job, network=network, seconds=_patience(bench, base.run) + 2 * late)
 
-    runs = together(lambda: one(hosts[0]), lambda: one(hosts[1]))
+    with bench.lab.cluster() as network:
+        runs = together(lambda: one(hosts[0], network), lambda: one(hosts[1], network))
     return Cluster(dict(zip(hosts, runs, strict=True)))
 
 

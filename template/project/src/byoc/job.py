@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from byoc import hyperparameters, metrics, paths
-from byoc.errors import JobError
+from byoc.errors import JobError, NothingToDo
 
 H = TypeVar("H", bound=BaseModel)
 
@@ -49,6 +49,8 @@ class Job(Generic[H]):
         """The folder of a channel, to be read only (T-33). Raises JobError where it is absent or empty."""
         if found := self._find(name):
             return found
+        if not self.is_leader and any(paths.channel(n).is_dir() for n in (name, ALIASES.get(name, name))):
+            raise NothingToDo(f"channel {name!r} has no file for this host")
         given = ", ".join(sorted(p.name for p in paths.channel("").glob("*") if p.is_dir()))
         raise JobError(f"channel {name!r} is missing or empty; the job has {given or 'no channel'}")
 

@@ -10,7 +10,7 @@ import sys
 import traceback
 
 from byoc import failure, paths
-from byoc.errors import JobError
+from byoc.errors import JobError, NothingToDo
 from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
 
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
@@ -51,6 +51,8 @@ def run() -> int:
             manifest.write(current.model_dir, getattr(model, "FEATURES", ()))
         elif current.is_leader and not stop:
             raise JobError(f"train() left nothing in {current.model_dir}")
+    except NothingToDo as reason:
+        say(f"nothing to do: {reason}")
     except BaseException as error:
         if not isinstance(error, JobError):
             traceback.print_exc()

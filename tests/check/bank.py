@@ -1,0 +1,106 @@
+"""The healthy image and its mutants, built and checked a few at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from mutants import Mutant
+
+from sagegen.check.bench import Payload
+from sagegen.check.core import Outcome
+from sagegen.check.limits import Limits
+from sagegen.check.progress import Silent
+from sagegen.check.reports import Report
+from sagegen.check.run import Request, choose, run
+from sagegen.engine import Engine
+
+HERE = Path(__file__).parent
+REPOSITORY = "sagegen-mutants"
+BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "sagegen/python:3.13-slim")
+PARALLEL = 3
+SCALE = "0.1"
+PATIENCE_SECONDS = 25.0
+
+
+class Bank:
+    """Builds images and checks them, on request, several at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._pool = ThreadPoolExecutor(PARALLEL)
+        self._reports: dict[Mutant, Future[Report]] = {}
+        self._built: list[str] = []
+        files = {path.name: path.read_text() for path in (HERE / "healthy").iterdir()}
+        self.healthy = self.build("healthy", files, {"BASE_IMAGE": BASE_IMAGE})
+        self._files = files
+
+    def build(self, tag: str, files: dict[str, str], arguments: dict[str, str] | None = None) -> str:
+        """Build a small image."""
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as archive:
+            for name, text in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.mode, entry.size = 0o755, len(text.encode())
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        context.seek(0)
+        name = f"{REPOSITORY}:{tag.lower()}"
+        for line in self.engine.client.api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=name,
+            buildargs=arguments,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        ):
+            assert "error" not in line, line["error"]
+        self._built.append(name)
+        return name
+
+    def mutant(self, mutant: Mutant) -> str:
+        """Build the image of a mutant."""
+        changed: dict[str, str] = {}
+        for file, old, new in mutant.patches:
+            text = changed.get(file, self._files[file])
+            assert text.count(old) == 1, f"{mutant.id}: {old!r} is {text.count(old)} times in {file}"
+            changed[file] = text.replace(old, new)
+        lines = [f"FROM {self.healthy}"]
+        if changed:
+            lines.append(f"COPY {' '.join(changed)} /opt/program/")
+        lines.append(mutant.dockerfile)
+        return self.build(mutant.id, {**changed, "Dockerfile": "\n".join(lines) + "\n"})
+
+    def report(self, mutant: Mutant) -> Report:
+        """What the check finds; those of all selected mutants begin together."""
+        return self._reports[mutant].result()
+
+    def begin(self, mutants: list[Mutant]) -> None:
+        """Start checking."""
+        for mutant in mutants:
+            self._reports[mutant] = self._pool.submit(self._check, mutant)
+
+    def _check(self, mutant: Mutant) -> Report:
+        return self.check(self.mutant(mutant), mutant.only, mutant.rules)
+
+    def check(self, image: str, only: tuple[str, ...] = (), rules: tuple[str, ...] = ()) -> Report:
+        """`sagegen check`, with short waits."""
+        payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")
+        chosen = tuple(choose(only, rules, ()))
+        limits = Limits.make(PATIENCE_SECONDS)
+        return run(self.engine, Request(image, chosen, HERE / "opt_ml", payload, False, limits), Silent())
+
+    def close(self) -> None:
+        """Remove the images."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for name in reversed(self._built):
+            self.engine.client.api.remove_image(name, force=True)
+
+
+def breaches(report: Report) -> dict[str, str]:
+    """The rules that warn or fail, and what they say."""
+    bad = (Outcome.FAIL, Outcome.WARN)
+    return {rule.id: f"{v.outcome} {v.text}" for rule, v in report.verdicts.items() if v.outcome in bad}

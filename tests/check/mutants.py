@@ -1,0 +1,256 @@
+"""Small images, each broken in exactly one way, and the rules that must say so.
+
+A mutant changes a file of the healthy image, or adds instructions to its Dockerfile. `breaks` is the rule that
+it is made for, `also` what follows from it by necessity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sagegen.check import core
+from sagegen.check.scenarios import serving, training
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One broken image."""
+
+    breaks: str
+    patches: tuple[tuple[str, str, str], ...] = ()  # (file, old text, new text)
+    dockerfile: str = ""
+    also: frozenset[str] = frozenset()
+    only: tuple[str, ...] = ()  # areas that the change can reach
+    rules: tuple[str, ...] = ()  # instead of areas: these rules, where the change reaches no other
+    name: str = ""
+
+    @property
+    def id(self) -> str:
+        """How the test is called."""
+        return f"{self.breaks}-{self.name}" if self.name else self.breaks
+
+
+STATIC, TRAIN, BATCH, MODELS = ("static",), ("train",), ("batch",), ("multi-model",)
+
+
+def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
+    """The rules that need no other scenarios than these."""
+    return tuple(rule.id for rule in core.rules() if rule.needs in needs)
+
+
+#: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
+WEB = rules_of((serving.SERVE,))
+CONFIG = rules_of((training.TRAIN,), (training.VARIANTS,))
+END = rules_of((training.TRAIN,), (training.TRAIN, training.BAD), (training.EMPTY,))
+
+
+def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
+    """Breaks what can be seen without running anything."""
+    return Mutant(breaks, dockerfile=dockerfile, also=frozenset(also), only=STATIC, name=name)
+
+
+def train(breaks: str, old: str, new: str, *also: str, rules: tuple[str, ...] = (), name: str = "") -> Mutant:
+    """Breaks training."""
+    patches = (("train", old, new),)
+    return Mutant(breaks, patches, also=frozenset(also), rules=rules or CONFIG, name=name)
+
+
+def serve(
+    breaks: str,
+    old: str,
+    new: str,
+    *also: str,
+    only: tuple[str, ...] = (),
+    rules: tuple[str, ...] = (),
+    name: str = "",
+) -> Mutant:
+    """Breaks serving."""
+    patches = (("serve", old, new),)
+    rules = rules or (() if only else WEB)
+    return Mutant(breaks, patches, also=frozenset(also), only=only, rules=rules, name=name)
+
+
+DATA = '    data = rows("train", 0)\n'
+MAIN = "def main():\n"
+PING = "    def ping(self):\n"
+INVOKE = "    def invoke(self, model, body):\n"
+KIND = '        kind = self.headers.get("Content-Type", TEXT).split(";")[0].strip()\n'
+LOADED = '        model = load("/opt/ml/model")\n'
+PREDICT = "            answer = predict(model, body)\n"
+RESOURCES = '    resources = config("resourceconfig")\n'
+SAYS = '    print(f"serving on {PORT}", flush=True)\n'
+PLAIN = "ENTRYPOINT []\n"
+
+MUTANTS = [
+    # --- the image at rest
+    static("T-02", PLAIN + "RUN chmod -x /opt/program/train", "IMG-12"),
+    static("S-02", PLAIN + "RUN rm /opt/program/serve"),
+    static("T-03", 'ENTRYPOINT /opt/program/entry "$@"'),
+    static("T-04", 'RUN cp /opt/program/entry /usr/bin/tini\nENTRYPOINT ["/usr/bin/tini", "--", "/opt/program/entry"]'),
+    static("T-07", "RUN mkdir -p /opt/ml/model && echo 1 > /opt/ml/model/weights"),
+    static("T-07", "RUN mkdir -p /opt/ml/code && echo 1 > /opt/ml/code/train.py", name="code-only-warns"),
+    static("T-10", "USER 1000"),
+    static("T-76", "RUN echo driver > /usr/lib/libcuda.so.535.104.05"),
+    static("T-77", "RUN echo cuda > /usr/lib/libcudart.so.12"),
+    static("T-81", 'RUN ["/usr/bin/python3", "-c", "import os; os.remove(\'/usr/bin/sh\')"]'),
+    static("IMG-11", "VOLUME /opt/ml/model"),
+    static("IMG-12", "RUN sed -i 's/$/\\r/' /opt/program/train"),
+    static("IMG-12", "RUN sed -i 1d /opt/program/serve", name="no-shebang"),
+    static("SEC-04", "ENV AWS_ACCESS_KEY_ID=AKIA" + "ABCDEFGHIJKLMNOP"),
+    static("SEC-04", "RUN HF=hf_" + "abcdefghijklmnopqrstuvwxyz012345 true", name="in-a-command"),
+    # --- training: start and surroundings
+    Mutant("T-01", dockerfile=PLAIN + "RUN chmod -x /opt/program/train", only=TRAIN),
+    Mutant(
+        "T-05",
+        (("entry", "os.execv", 'os.environ["LIBRARY"] = "there"\nos.execv'), ("train", MAIN, MAIN + '    os.environ["LIBRARY"]\n')),
+        rules=("T-05", "T-50", "T-53"),
+    ),
+    train("T-08", RESOURCES, RESOURCES + "    assert os.uname().nodename in resources['hosts']\n"),
+    train("T-09", MAIN, MAIN + '    import socket\n    socket.sethostname("mine")\n', "T-50"),
+    train("T-11", MAIN, MAIN + '    assert sys.stdin.isatty(), "no terminal"\n', "T-50"),
+    train(
+        "T-12",
+        MAIN,
+        MAIN + '    import socket\n    socket.getaddrinfo("packages.invalid", 443)\n',
+        name="downloads",
+        rules=("T-12", "T-50", "T-53"),
+    ),
+    train(
+        "T-18",
+        DATA,
+        DATA + '    with open("/var/scratch", "wb") as file:\n        file.truncate(200_000_000)\n',
+        rules=("T-18", "T-50", "T-53"),
+    ),
+    train("T-33", DATA, DATA + '    (ML / "input/data/train/cache").write_text("x")\n'),
+    train("T-72", MAIN, MAIN + '    os.environ["SM_MODEL_DIR"]\n', "T-50"),
+    train("T-79", MAIN, MAIN + "    os.kill(os.getpid(), signal.SIGBUS) if os.fork() == 0 else None\n    print('Bus error (core dumped)')\n", rules=("T-79", "T-50", "T-53", "T-74")),
+    Mutant("T-82", dockerfile="RUN rm -f /usr/bin/pip /usr/bin/pip3 /usr/bin/pip3.*", only=TRAIN),
+    Mutant(
+        "T-78",
+        (("train", MAIN, MAIN + '    print("CUDA error")\n    os._exit(1)\n'),),
+        "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=all",
+        frozenset({"T-50", "T-51", "T-24"}),
+        TRAIN,
+    ),
+    # --- training: configuration
+    train("T-20", "        return int(json.loads(text))\n", "        return int(text + 0)\n", "T-50"),
+    train(
+        "T-16",
+        MAIN,
+        MAIN + '    assert len(list((ML / "input/config").iterdir())) == 3\n',
+    ),
+    train("T-21", MAIN, MAIN + '    assert len(config("hyperparameters")) < 20\n'),
+    train("T-21", MAIN, MAIN + '    assert all(len(v) < 257 for v in config("hyperparameters").values())\n', name="long-value"),
+    train("T-22", MAIN, MAIN + '    assert not any(k.startswith("sagemaker") for k in config("hyperparameters"))\n'),
+    train("T-23", MAIN, MAIN + '    assert "_tuning_objective_metric" not in config("hyperparameters")\n'),
+    train("T-24", '    epochs = hyperparameter(raw, "epochs", "4")\n', '    if not raw:\n        os._exit(1)\n    epochs = int(raw["epochs"])\n'),
+    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA, "T-24", "T-83"),
+    train("T-38", '.rglob("*.csv")', '.glob("*.csv")'),
+    train("T-41", '["current_host"]\n', '["current_host"]\n    assert current.startswith(("algo-1", "algo-2")), current\n'),
+    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n', "T-83"),
+    train("T-43", RESOURCES, RESOURCES + '    assert resources["network_interface_name"].startswith("eth0")\n'),
+    train("T-46", RESOURCES, RESOURCES + '    assert resources.get("current_group_name", "homogeneousCluster") == "homogeneousCluster"\n'),
+    train("T-80", MAIN, MAIN + '    if cache := os.environ.get("SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"):\n        os.listdir(cache)\n'),
+    train("T-83", RESOURCES, RESOURCES + '    assert "AWS_REGION" not in os.environ\n'),
+    # --- training: the end
+    train("T-50", "        sys.exit(1)\n", "        sys.exit(0)\n"),
+    train("T-50", MAIN, MAIN + '    raise RuntimeError("always")\n', name="always-fails"),
+    train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", "T-24"),
+    train("T-51", "output/failure", "failure", "T-24", name="wrong-place"),
+    train("T-51", 'write(FAILURE, f"{type', 'write(FAILURE, "Traceback" + "x" * 2000 + f"{type', name="tail-only"),
+    train("T-51", "        main()\n", '        main()\n        write(FAILURE, "fine")\n', name="after-success", rules=("T-51", "T-53")),
+    train("T-53", '        write(ML / "model/model.json"', '        write(ML / "output/data/model.json"', rules=("T-53", "T-50", "T-51", "S-43", "T-55")),
+    train("S-43", "        main()\n", '        main()\n        os.symlink("model.json", "/opt/ml/model/latest")\n', rules=("S-43", "T-53", "T-50")),
+    train("T-55", "        main()\n", "        main()\n        time.sleep(4)\n", rules=("T-55", "T-53", "T-50")),
+    train("T-74", '    print(f"training', '    sys.stdout = sys.stderr = open("/tmp/log", "w")\n    print(f"training', rules=("T-74", "T-53")),
+    # --- training: interruption and clusters
+    train("T-60", "    stop = True\n", "    time.sleep(60)\n", rules=("T-60", "T-61", "T-64", "T-50")),
+    train("T-60", "    stop = True\n", "    pass\n", rules=("T-60", "T-61", "T-50"), name="ignored"),
+    Mutant(
+        "T-61",
+        dockerfile="RUN mv /opt/program/train /opt/program/train.py && printf '#!/bin/bash\\ntrap \"exit 143\" TERM\\n"
+        "python3 /opt/program/train.py & wait $!\\n' > /opt/program/train && chmod 755 /opt/program/train",
+        rules=("T-60", "T-61", "T-50"),
+    ),
+    train("T-64", "if CHECKPOINT.exists() else 0", "if False else 0", rules=("T-64", "T-60", "T-50")),
+    train("T-64", "        if leader:\n            write(CHECKPOINT", "        if False:\n            write(CHECKPOINT", rules=("T-64", "T-50"), name="none"),
+    train("T-44", RESOURCES, RESOURCES + '    import socket\n    for host in resources["hosts"]:\n        host == resources["current_host"] or socket.gethostbyname(host)\n', rules=("T-44", "T-45", "T-50", "T-08")),
+    train("T-45", '    if leader:\n        write(ML / "model/model.json", json.dumps({"bias"', '    if True:\n        write(ML / "model/model.json", json.dumps({"host": current, "bias"', rules=("T-44", "T-45", "T-50")),
+    train("T-37", "        if not leader:\n", "        if False:\n", rules=("T-37", "T-44", "T-50")),
+    train("T-34", '        while not fifo.exists():\n            time.sleep(0.05)\n', "", rules=("T-34", "T-50")),
+    train("T-39", '.read_text())["epochs"]', '.read_text())["weights"]', rules=("T-39", "SEC-06", "T-50")),
+    train("SEC-06", 'filter="data"', 'filter="fully_trusted"', rules=("SEC-06", "T-39", "T-50")),
+    # --- serving
+    Mutant("S-01", dockerfile=PLAIN + "RUN chmod -x /opt/program/serve", only=SERVE),
+    serve("S-01", SAYS, SAYS + "    sys.exit(3)\n", name="ends"),
+    serve("S-03", "    threading.Thread(target=drain).start()\n", "    pass\n"),
+    Mutant("S-03", (("serve", "    end = time.monotonic() + 25\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
+    serve("S-06", "    server = Server(", "    if os.fork():\n        while True:\n            signal.pause()\n    server = Server(", rules=("S-06", "S-13")),
+    serve("S-10", 'HOST = "0.0.0.0"', 'HOST = "127.0.0.1"'),
+    serve("S-10", '"8080"', '"5000"', name="other-port"),
+    serve("S-11", 'self.path == "/ping":\n            self.ping()\n        elif self.path == "/exec', 'self.path == "/health":\n            self.ping()\n        elif self.path == "/exec'),
+    serve("S-11", PING, PING + '        self.wfile.write(b"200 all well\\n")\n        self.close_connection = True\n        return\n', name="garbage"),
+    serve("S-11", PING, PING + '        self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\n")\n        self.close_connection = True\n        return\n', name="half"),
+    serve("S-12", PING, PING + "        time.sleep(2.5)\n"),
+    serve("S-13", PING, PING + "        self.reply(503)\n        return\n"),
+    serve("S-14", LOADED, '        try:\n            model = load("/opt/ml/model")\n        except ValueError:\n            pass\n'),
+    serve("S-15", PING, PING + '        if time.time() < globals().setdefault("STARTED", time.time()) + 0.6:\n            self.reply(404)\n            return\n', name="404-first"),
+    serve("S-16", '            if self.path == "/ping":\n', '            if self.path == "/pong":\n'),
+    serve("S-17", PING, PING + "        time.sleep(2.5 if in_flight > 4 else 0)\n"),
+    serve("S-20", '            elif self.path == "/invocations":\n', '            elif self.path == "/predict":\n'),
+    serve("S-21", "    request_queue_size = 256\n", "    request_queue_size = 0\n\n    def process_request(self, request, address):\n        time.sleep(0.4)\n        super().process_request(request, address)\n", "S-17"),
+    serve("S-22", PREDICT, "            time.sleep(20)\n" + PREDICT, "S-03"),
+    serve("S-23", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int('),
+    serve("S-24", KIND, '        if any(h.lower().startswith("x-amzn-junk") for h in self.headers):\n            self.reply(400)\n            return\n' + KIND),
+    serve("S-25", KIND, '        if "X-Amzn-SageMaker-Inference-Id" in self.headers:\n            self.reply(400)\n            return\n' + KIND),
+    serve("S-26", "        if kind != TEXT:\n", "        if False:\n"),
+    serve("S-26", '        self.send_header("Content-Type", TEXT)\n', "", name="no-content-type"),
+    serve("S-26", "        if accept not in", "        if False and accept not in", name="any-accept"),
+    serve("S-27", "seen=1", "", rules=("S-27", "S-20")),
+    serve("S-28", "            self.reply(400, str(error)[:200].encode())\n", "            self.reply(500, str(error)[:200].encode())\n"),
+    serve("S-28", "str(error)[:200].encode())\n            return\n        self.stream", "b'x' * 5000)\n            return\n        self.stream", name="long-text"),
+    serve("S-29", INVOKE, INVOKE + '        if in_flight > 3 and len(body) < 10**6:\n            self.reply(503)\n            return\n'),
+    serve("S-41", LOADED, LOADED + '        Path("/opt/ml/model/cache").write_text("x")\n'),
+    serve("S-77", 'elif self.path == "/metrics":\n            self.reply(200', 'elif self.path == "/metrics":\n            self.reply(500'),
+    serve("S-81", '    print(f"serving on {PORT}", flush=True)\n', ""),
+    serve("SEC-01", LOADED, LOADED + '        import socket\n        socket.getaddrinfo("telemetry.invalid", 443)\n', "S-01", rules=("SEC-01", "S-01", "S-13")),
+    serve("S-50", 'int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))', "8080", rules=("S-50", "S-51", "S-52", "S-53")),
+    Mutant("S-51", dockerfile='LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=""', rules=("S-50", "S-51", "S-52", "S-53"), name="value"),
+    serve("S-52", "    server = Server(", '    import socket\n    other = socket.create_server(("127.0.0.1", 0))\n    server = Server(', rules=("S-50", "S-51", "S-52", "S-53")),
+    serve("S-53", "    server = Server(", '    import socket\n    other = socket.create_server(("127.0.0.1", int(os.environ.get("SAGEMAKER_SAFE_PORT_RANGE", "9200").split("-")[0]) // 100 * 100))\n    server = Server(', rules=("S-50", "S-51", "S-52", "S-53")),
+    serve("S-60", "        self.chunk(answer[:1])\n        time.sleep(0.05)\n        self.chunk(answer[1:])", "        time.sleep(0.05)\n        self.chunk(answer)", rules=("S-60", "S-20")),
+    serve("S-70", "; Expires=2030-01-01T00:00:00Z", "; Expires=tomorrow", rules=("S-70", "S-20")),
+    Mutant("S-65", dockerfile='LABEL com.amazonaws.sagemaker.capabilities.bidirectional-streaming=no', rules=("S-65", "S-66", "S-67", "S-68")),
+    serve("S-66", 'STREAM = "/invocations-bidirectional-stream"', 'STREAM = "/ws"', rules=("S-65", "S-66", "S-67", "S-68")),
+    serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=("S-65", "S-66", "S-67", "S-68")),
+    serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=("S-65", "S-66", "S-67", "S-68")),
+    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (3 * 2**30) if int(open("/sys/fs/cgroup/memory.max").read().replace("max", "0")) < 3 * 2**30 else None\n', rules=("S-75", "SV-03", "SV-04", "S-13")),
+    serve("SV-03", LOADED, LOADED + '        time.sleep(19 if open("/sys/fs/cgroup/cpu.max").read().startswith("100000") else 0)\n', rules=("S-75", "SV-03", "SV-04", "S-13")),
+    serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
+    serve("SV-05", LOADED, LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n', rules=("SV-05", "S-13")),
+    # --- batch
+    serve("B-02", LOADED, LOADED + '        assert os.environ.get("SAGEMAKER_BATCH", "true") == "true"\n', only=BATCH),
+    serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', only=BATCH),
+    serve("B-04", '"MULTI_RECORD"', '"MultiRecord"', only=BATCH),
+    serve("B-04", '"MaxConcurrentTransforms": 4', '"MaxConcurrentTransforms": 40', only=BATCH, name="product"),
+    serve("B-07", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int(', only=BATCH),
+    serve("B-08", '        if self.headers.get("Transfer-Encoding") == "chunked":\n', "        if False:\n", only=BATCH),
+    serve("B-09", PREDICT, "            assert len(body.splitlines()) > 1\n" + PREDICT, only=BATCH),
+    serve("B-10", PREDICT, '            body = body if body.endswith(b"\\n") else b"\\n".join(body.split(b"\\n")[1:]) or b"1"\n' + PREDICT, only=BATCH),
+    serve("B-11", '        self.send_header("Content-Type", TEXT)\n', '        self.send_header("Content-Type", "text/html")\n', only=BATCH),
+    serve("B-12", PREDICT, '            body = b"\\n".join(line for line in body.split(b"\\n") if b"poison" not in line)\n' + PREDICT, only=BATCH),
+    # --- multi-model
+    Mutant("M-01", dockerfile="LABEL com.amazonaws.sagemaker.capabilities.multi-models=no", only=MODELS),
+    serve("M-03", LOADED, LOADED + "    else:\n        load('/opt/ml/model')\n", only=MODELS),
+    serve("M-04", "            self.reply(409)\n            return\n", "            pass\n", only=MODELS),
+    serve("M-04", "            self.reply(400, str(error).encode())\n            return\n", "            self.reply(200)\n            return\n", only=MODELS, name="bogus-is-200"),
+    serve("M-05", '{"models": found}', '{"model": found}', only=MODELS),
+    serve("M-06", '            else:\n                self.reply(404)\n        elif self.path == STREAM', '            else:\n                self.reply(400)\n        elif self.path == STREAM', "M-07", only=MODELS),
+    serve("M-07", "        self.reply(200 if found else 404)", "        self.reply(200)", only=MODELS),
+    serve("M-08", "if found else self.reply(404)", "if found else self.reply(500)", only=MODELS),
+    serve("M-09", "        if name in models:\n            self.reply(409)", "        if any(m['url'] == url for n, m in models.items() if n != name):\n            self.reply(400)\n            return\n        if name in models:\n            self.reply(409)", "M-11", only=MODELS),
+    serve("M-10", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(200)", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(201)", only=MODELS),
+    serve("M-11", "        try:\n            loaded = load(url)", "        with lock:\n            time.sleep(0.9 if len(models) == 1 else 0)\n        try:\n            loaded = load(url)", only=MODELS),
+    serve("M-13", "        with lock:\n            models[name]", '        globals()["loads"] = globals().get("loads", 0) + 1\n        if globals()["loads"] > 12:\n            self.reply(507)\n            return\n        with lock:\n            models[name]', only=MODELS),
+]  # fmt: skip

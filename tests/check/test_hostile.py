@@ -1,0 +1,97 @@
+"""Whatever an image does, the check ends in time, says so under the right ID, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from bank import Bank, breaches
+
+from sagegen.check.containers import LABEL
+
+HERE = Path(__file__).parent
+HEAD = "#!/usr/bin/python3\nimport os, signal, sys, threading, time\nsignal.signal(15, signal.SIG_IGN)\n"
+FLOOD = HEAD + "while True:\n    os.write(1, b'x' * 60000 + b'\\n')\n"
+FORKS = HEAD + "while True:\n    try:\n        os.fork()\n    except OSError:\n        time.sleep(0.1)\n"
+MEMORY = HEAD + "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**26)\n"
+HANG = HEAD + "time.sleep(10**6)\n"
+BINARY = HEAD + "os.write(1, bytes(range(256)) * 10)\nopen('/opt/ml/output/failure', 'wb').write(bytes(range(128, 256)))\nos._exit(7)\n"  # fmt: skip  # noqa: E501
+
+
+def leftovers(bank: Bank) -> list[str]:
+    """What carries the label of a check."""
+    api, ours = bank.engine.client.api, {"label": LABEL}
+    found = [one["Id"] for one in api.containers(all=True, filters=ours) + api.networks(filters=ours)]
+    return found + [one["Name"] for one in api.volumes(filters=ours)["Volumes"] or []]
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "expected"),
+    [
+        ("flood", FLOOD, {"T-50", "S-10"}),
+        ("forks", FORKS, {"T-50", "S-10"}),
+        ("memory", MEMORY, {"T-50", "T-51", "S-01"}),
+        ("hang", HANG, {"T-50", "S-10"}),
+        ("binary", BINARY, {"T-50", "T-51", "S-01"}),
+    ],
+)
+def test_a_hostile_image_is_survived(bank: Bank, name: str, program: str, expected: set[str]) -> None:
+    dockerfile = f"FROM {bank.healthy}\nCOPY train serve /opt/program/\n"
+    image = bank.build(f"hostile-{name}", {"train": program, "serve": program, "Dockerfile": dockerfile})
+    begun = time.monotonic()
+    report = bank.check(image, rules=("T-01", "T-50", "T-51", "T-60", "S-01", "S-10", "S-11", "S-03", "S-20"))
+    assert time.monotonic() - begun < 200
+    assert set(breaches(report)) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_check_leaves_nothing(bank: Bank, number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--opt-ml", str(HERE / "opt_ml")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    before = set(leftovers(bank))
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not set(leftovers(bank)) - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert set(leftovers(bank)) <= before
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_check_leaves_nothing(bank: Bank, tmp_path: Path) -> None:
+    output = tmp_path / "report.json"
+    command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--only", "static", "--format", "json",
+               "--output", str(output)]  # fmt: skip
+    before = set(leftovers(bank))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(output.read_text())["counts"]["FAIL"] == 0
+    assert set(leftovers(bank)) <= before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["sagegen/there-is-no-such-image"],
+        ["image", "--rule", "T-999"],
+        ["image", "--payload", __file__],
+        ["image", "--only", "everything"],
+        ["image", "--opt-ml", tempfile.gettempdir() + "/there-is-no-such-folder"],
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "sagegen", "check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
