@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--framework sklearn --jobs 1'.
+# Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
 MATRIX ?=
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test matrix examples lint format clean
+.PHONY: help setup demo test matrix bench examples lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -23,6 +24,10 @@ test: $(INSTALLED) ## Run every test
 
 matrix: $(INSTALLED) ## Build, test and measure the image of every combination
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
+
+bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.md
+	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks --docs docs/performance.md $(BENCH)
 
 examples: $(INSTALLED) ## Render generated_examples/ again
 	$(BIN)/python -m sagegen.examples

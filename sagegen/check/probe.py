@@ -175,7 +175,9 @@ def _reason(error: Exception) -> str:
         return "the answer ended before its end"
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "connection reset"
-    if isinstance(error, http.client.HTTPException | ValueError):
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, http.client.HTTPException):
         return f"not an HTTP answer ({type(error).__name__})"
     return str(error) or type(error).__name__
 

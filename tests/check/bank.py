@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
+import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mutants import Mutant
 
 from sagegen.check.bench import Payload
-from sagegen.check.core import Outcome
+from sagegen.check.core import Area, Outcome
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
@@ -19,7 +21,7 @@ from sagegen.check.run import Request, choose, run
 from sagegen.engine import Engine
 
 HERE = Path(__file__).parent
-REPOSITORY = "sagegen-mutants"
+REPOSITORY = f"sagegen-mutants-{uuid.uuid4().hex[:8]}"
 BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "sagegen/python:3.13-slim")
 PARALLEL = 3
 SCALE = "0.1"
@@ -29,7 +31,7 @@ PATIENCE_SECONDS = 25.0
 class Bank:
     """Builds images and checks them, on request, several at a time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
@@ -37,6 +39,10 @@ class Bank:
         files = {path.name: path.read_text() for path in (HERE / "healthy").iterdir()}
         self.healthy = self.build("healthy", files, {"BASE_IMAGE": BASE_IMAGE})
         self._files = files
+        self._with_model = folder / "opt_ml"
+        shutil.copytree(HERE / "opt_ml", self._with_model)
+        (self._with_model / "model").mkdir()
+        (self._with_model / "model/model.json").write_text('{"bias": 1.0, "epochs": 4, "n": 48}')
 
     def build(self, tag: str, files: dict[str, str], arguments: dict[str, str] | None = None) -> str:
         """Build a small image."""
@@ -91,7 +97,9 @@ class Bank:
         payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")
         chosen = tuple(choose(only, rules, ()))
         limits = Limits.make(PATIENCE_SECONDS)
-        return run(self.engine, Request(image, chosen, HERE / "opt_ml", payload, False, limits), Silent())
+        # Where training is not judged, a model is given and need not be trained.
+        opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self._with_model
+        return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits), Silent())
 
     def close(self) -> None:
         """Remove the images."""

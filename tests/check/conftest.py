@@ -14,7 +14,7 @@ from sagegen.errors import SagegenError
 
 
 @pytest.fixture(scope="session")
-def bank(request: pytest.FixtureRequest) -> Iterator[Bank]:
+def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
     """The bank of mutants."""
     os.environ[SCALE_VARIABLE] = SCALE
     try:
@@ -24,7 +24,7 @@ def bank(request: pytest.FixtureRequest) -> Iterator[Bank]:
         if isinstance(error, SagegenError) or "No such image" in str(error):
             pytest.skip(f"needs Docker and {BASE_IMAGE} (scripts/base-image)")
         raise
-    found = Bank(engine)
+    found = Bank(engine, tmp_path_factory.mktemp("bank"))
     wanted = [item.callspec.params["mutant"] for item in request.session.items
               if "mutant" in getattr(getattr(item, "callspec", None), "params", {})]  # fmt: skip
     found.begin(wanted)

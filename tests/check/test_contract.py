@@ -13,7 +13,7 @@ from sagegen.errors import SagegenError
 ROWS = table.rows()
 RULES = {rule.id: rule for rule in core.rules()}
 #: How many rows each chapter has: the contract is closed, so a lost row shows.
-CHAPTERS = {"T": 69, "S": 59, "B": 17, "A": 7, "SV": 7, "M": 12, "IMG": 12, "SEC": 6, "CFG": 20}
+CHAPTERS = {"T": 70, "S": 55, "B": 17, "A": 7, "SV": 7, "M": 13, "IMG": 12, "SEC": 6, "CFG": 20}
 
 
 def test_every_rule_is_a_row_and_every_row_that_says_so_is_a_rule() -> None:

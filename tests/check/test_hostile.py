@@ -33,7 +33,7 @@ def leftovers(bank: Bank) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "program", "expected"),
+    "name, program, expected",
     [
         ("flood", FLOOD, {"T-50", "S-10"}),
         ("forks", FORKS, {"T-50", "S-10"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from bank import Bank, breaches
 from mutants import MUTANTS, Mutant
@@ -45,3 +47,13 @@ def test_a_must_fails_and_a_recommendation_warns(bank: Bank) -> None:
             outcome = next(v.outcome for rule, v in report.verdicts.items() if rule.id == mutant.breaks)
             level = next(rule.level for rule in report.verdicts if rule.id == mutant.breaks)
             assert outcome is BREACH[level], mutant.id
+
+
+@pytest.mark.parametrize("identity", ["T-41", "T-51-tail-only", "T-38"])
+def test_the_line_reproduces_the_breach(bank: Bank, identity: str) -> None:
+    """The printed line, pasted into a shell, shows the same."""
+    mutant = next(one for one in MUTANTS if one.id == identity)
+    verdicts = {rule.id: verdict for rule, verdict in bank.report(mutant).verdicts.items()}
+    line = verdicts[mutant.breaks].line
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert "exit code 1" in done.stdout, done.stderr

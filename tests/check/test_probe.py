@@ -50,7 +50,7 @@ def hang(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "reason"),
+    "talk, reason",
     [
         (drip, "no complete answer within"),
         (endless, "the answer does not end|no complete answer within"),

@@ -37,9 +37,7 @@ def test_an_oci_manifest_warns(kind: str) -> None:
     assert judge("IMG-01", image).outcome is Outcome.WARN
 
 
-@pytest.mark.parametrize(
-    ("system", "processor"), [("linux", "arm64"), ("windows", "amd64"), ("linux", "s390x")]
-)
+@pytest.mark.parametrize("system, processor", [("linux", "arm64"), ("windows", "amd64"), ("linux", "s390x")])
 def test_another_processor_fails(system: str, processor: str) -> None:
     image = replace(GOOD, attributes={**GOOD.attributes, "Os": system, "Architecture": processor})
     assert judge("IMG-04", image).outcome is Outcome.FAIL

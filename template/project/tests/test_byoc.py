@@ -99,6 +99,16 @@ def test_a_bad_request_is_refused_with_its_reason(
     assert "\n" not in refused.value.reason
 
 
+@pytest.mark.parametrize("header", ["", "b,a\n"])
+def test_a_large_csv_gives_the_same_rows_as_a_small_one(header: str) -> None:
+    count = 20_000
+    line = "2,1\n" if header else "1,2\n"
+    assert codecs.decode((header + line * count).encode(), "text/csv", FEATURES).tolist() == [[1, 2]] * count
+    with pytest.raises(RequestError, match=f"row {count}") as refused:
+        codecs.decode((header + line * count + "1,x\n").encode(), "text/csv", FEATURES)
+    assert refused.value.status == 400
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type", "chosen"),
     [
@@ -132,6 +142,10 @@ def test_predictions_keep_their_order_and_number_in_every_type() -> None:
     assert np.load(io.BytesIO(codecs.encode(labels, codecs.NPY))).tolist() == ["x", "y"]
     table = pyarrow.parquet.read_table(io.BytesIO(codecs.encode(labels, codecs.PARQUET)))
     assert table.to_pydict() == {"prediction": ["x", "y"]}
+
+
+def test_csv_quotes_what_would_break_its_lines() -> None:
+    assert codecs.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), codecs.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
 
 
 def test_hyperparameters_arrive_as_the_types_that_the_model_declares() -> None:
