@@ -88,7 +88,7 @@ def matrix(**options: Any) -> int:
 @click.option("--rule", multiple=True, metavar="ID", help="Only this rule; repeatable.")
 @click.option("--skip", multiple=True, metavar="ID", help="Without this rule; repeatable.")
 @click.option("--opt-ml", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-              help="Your job as under /opt/ml: input/config, input/data and, if you like, model.")  # fmt: skip
+              help="Your job as under /opt/ml: input/config, input/data and perhaps model.")  # fmt: skip
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
               help="A request that the model answers.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")

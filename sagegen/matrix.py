@@ -33,7 +33,7 @@ from sagegen.errors import FAILED, USAGE, SagegenError
 from sagegen.report import Board, print_table, write_html, write_json
 
 GB = 10**9
-STEP_TIMEOUT = 3600.0
+STEP_TIMEOUT = 1200.0
 STOP_GRACE = 10.0
 #: Disk that a group needs while it is built and tested, where no earlier run has measured it: the
 #: image, the installer's cache of the same size, and room to work.

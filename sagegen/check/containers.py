@@ -27,7 +27,7 @@ from sagegen.engine import Engine
 from sagegen.errors import USAGE, SagegenError
 
 LABEL = "sagegen.check"
-PIDS = 2048
+PIDS = 512
 LOG_BYTES = 4 * 2**20
 LOG_LINES = 4000
 FILE_BYTES = 2**20
@@ -134,7 +134,7 @@ class Lab:
         self._lock = threading.Lock()
         self._network: str | None = None
         info: dict[str, Any] = engine.client.info()
-        self.memory = max(2 * 2**30, int(info["MemTotal"]) // 2)
+        self.memory = max(2 * 2**30, int(info["MemTotal"]) // 4)  # several run at once
         # A container's own address is the surest way in; where it cannot be reached, ports are published.
         self.direct = (
             sys.platform == "linux"

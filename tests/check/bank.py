@@ -82,6 +82,8 @@ class Bank:
 
     def report(self, mutant: Mutant) -> Report:
         """What the check finds; those of all selected mutants begin together."""
+        if mutant not in self._reports:
+            self.begin([mutant])
         return self._reports[mutant].result()
 
     def begin(self, mutants: list[Mutant]) -> None:

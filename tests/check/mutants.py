@@ -1,3 +1,4 @@
+# ruff: noqa: E501 – a mutant is one line: what is replaced by what
 """Small images, each broken in exactly one way, and the rules that must say so.
 
 A mutant changes a file of the healthy image, or adds instructions to its Dockerfile. `breaks` is the rule that
@@ -42,6 +43,7 @@ def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
 #: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
 WEB = rules_of((serving.SERVE,))
 CONFIG = rules_of((training.TRAIN,), (training.VARIANTS,))
+SMALL = ("S-75", "SV-03", "SV-04", "S-13")
 END = rules_of((training.TRAIN,), (training.TRAIN, training.BAD), (training.EMPTY,))
 
 
@@ -52,7 +54,9 @@ def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
 
 def train(breaks: str, old: str, new: str, *also: str, rules: tuple[str, ...] = (), name: str = "") -> Mutant:
     """Breaks training."""
-    patches = (("train", old, new),)
+    patches: tuple[tuple[str, str, str], ...] = (("train", old, new),)
+    if breaks in ("T-60", "T-64"):  # long enough to be interrupted on a busy machine
+        patches += (("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5"),)
     return Mutant(breaks, patches, also=frozenset(also), rules=rules or CONFIG, name=name)
 
 
@@ -194,12 +198,12 @@ MUTANTS = [
     serve("S-11", PING, PING + '        self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\n")\n        self.close_connection = True\n        return\n', name="half"),
     serve("S-12", PING, PING + "        time.sleep(2.5)\n"),
     serve("S-13", PING, PING + "        self.reply(503)\n        return\n"),
-    serve("S-14", LOADED, '        try:\n            model = load("/opt/ml/model")\n        except ValueError:\n            pass\n'),
+    serve("S-14", LOADED, '        try:\n            model = load("/opt/ml/model")\n        except ValueError:\n            pass\n', rules=("S-14", "S-13", "S-20")),
     serve("S-15", PING, PING + '        if time.time() < globals().setdefault("STARTED", time.time()) + 0.6:\n            self.reply(404)\n            return\n', name="404-first"),
     serve("S-16", '            if self.path == "/ping":\n', '            if self.path == "/pong":\n'),
     serve("S-17", PING, PING + "        time.sleep(2.5 if in_flight > 4 else 0)\n"),
     serve("S-20", '            elif self.path == "/invocations":\n', '            elif self.path == "/predict":\n'),
-    serve("S-21", "    request_queue_size = 256\n", "    request_queue_size = 0\n\n    def process_request(self, request, address):\n        time.sleep(0.4)\n        super().process_request(request, address)\n", "S-17"),
+    serve("S-21", "    request_queue_size = 256\n", "    request_queue_size = 0\n\n    def process_request(self, request, address):\n        time.sleep(0.4)\n        super().process_request(request, address)\n", rules=("S-21", "S-13", "S-20", "S-22", "S-24")),
     serve("S-22", PREDICT, "            time.sleep(20)\n" + PREDICT, "S-03"),
     serve("S-23", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int('),
     serve("S-24", KIND, '        if any(h.lower().startswith("x-amzn-junk") for h in self.headers):\n            self.reply(400)\n            return\n' + KIND),
@@ -225,8 +229,8 @@ MUTANTS = [
     serve("S-66", 'STREAM = "/invocations-bidirectional-stream"', 'STREAM = "/ws"', rules=("S-65", "S-66", "S-67", "S-68")),
     serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=("S-65", "S-66", "S-67", "S-68")),
     serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=("S-65", "S-66", "S-67", "S-68")),
-    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (3 * 2**30) if int(open("/sys/fs/cgroup/memory.max").read().replace("max", "0")) < 3 * 2**30 else None\n', rules=("S-75", "SV-03", "SV-04", "S-13")),
-    serve("SV-03", LOADED, LOADED + '        time.sleep(19 if open("/sys/fs/cgroup/cpu.max").read().startswith("100000") else 0)\n', rules=("S-75", "SV-03", "SV-04", "S-13")),
+    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL),
+    serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL),
     serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
     serve("SV-05", LOADED, LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n', rules=("SV-05", "S-13")),
     # --- batch

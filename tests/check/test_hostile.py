@@ -19,10 +19,16 @@ from sagegen.check.containers import LABEL
 HERE = Path(__file__).parent
 HEAD = "#!/usr/bin/python3\nimport os, signal, sys, threading, time\nsignal.signal(15, signal.SIG_IGN)\n"
 FLOOD = HEAD + "while True:\n    os.write(1, b'x' * 60000 + b'\\n')\n"
-FORKS = HEAD + "while True:\n    try:\n        os.fork()\n    except OSError:\n        time.sleep(0.1)\n"
-MEMORY = HEAD + "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**26)\n"
+FORKS = (
+    HEAD + "while True:\n    try:\n        os.fork() or time.sleep(10**6)\n"
+    "    except OSError:\n        time.sleep(1)\n"
+)
+MEMORY = HEAD + "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**28)\n"
 HANG = HEAD + "time.sleep(10**6)\n"
-BINARY = HEAD + "os.write(1, bytes(range(256)) * 10)\nopen('/opt/ml/output/failure', 'wb').write(bytes(range(128, 256)))\nos._exit(7)\n"  # fmt: skip  # noqa: E501
+BINARY = (
+    HEAD + "os.write(1, bytes(range(256)) * 10)\n"
+    "open('/opt/ml/output/failure', 'wb').write(bytes(range(128, 256)))\nos._exit(7)\n"
+)
 
 
 def leftovers(bank: Bank) -> list[str]:
@@ -37,9 +43,9 @@ def leftovers(bank: Bank) -> list[str]:
     [
         ("flood", FLOOD, {"T-50", "S-10"}),
         ("forks", FORKS, {"T-50", "S-10"}),
-        ("memory", MEMORY, {"T-50", "T-51", "S-01"}),
+        ("memory", MEMORY, {"T-50", "T-51"}),
         ("hang", HANG, {"T-50", "S-10"}),
-        ("binary", BINARY, {"T-50", "T-51", "S-01"}),
+        ("binary", BINARY, {"T-50", "T-51"}),
     ],
 )
 def test_a_hostile_image_is_survived(bank: Bank, name: str, program: str, expected: set[str]) -> None:

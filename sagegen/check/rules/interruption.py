@@ -42,7 +42,9 @@ def stops_in_time(evidence: Evidence) -> Verdict:
         return broken(f"exit code 137 {seconds} s after SIGTERM", found.run.line, seconds=seconds)
     if found.stop.seconds > limits.stop_training_slow:
         return doubtful(f"{seconds} s after SIGTERM, of 120 s", found.run.line, seconds=seconds)
-    if repeats(found.run, evidence[TRAIN].succeeded()):
+    full = evidence[TRAIN].succeeded()
+    # A job that was about to end anyway proves nothing.
+    if repeats(found.run, full) and found.stop.seconds > 0.25 * full.exit.seconds:
         return doubtful(
             "SIGTERM changed nothing: the job ran to its end; a longer one would be killed",
             found.run.line,

@@ -219,7 +219,7 @@ def unblocked(found: Models) -> Verdict:
         return broken(f"two loads at once: {bad[0]}", found.line)
     worst = slowest(found.invoked_while_loading)
     load_seconds = slowest(found.loaded_together)
-    if load_seconds > 0.5 and worst > 0.8 * load_seconds:
+    if load_seconds > 0.5 and worst > 0.4 * load_seconds:
         return broken(f"a prediction waited {worst:.1f} s for a load of {load_seconds:.1f} s", found.line)
     return passed(f"slowest prediction meanwhile: {1000 * worst:.0f} ms", slowest=round(worst, 3))
 

@@ -220,6 +220,18 @@ def test_sdk_v3_finds_the_programs_that_it_starts(containers: Containers) -> Non
     assert done.returncode == 0  # T-82
 
 
+def test_the_models_own_tests_pass_inside_the_image(containers: Containers) -> None:
+    """tests/test_model.py again, with the framework that the image has. pytest itself is lent to it."""
+    tools = Path(pytest.__file__).parent.parent
+    options = ["--quiet", "--noconftest", "-p", "no:cacheprovider", "-p", "no:docker"]
+    arguments = [*options, "/repository/tests/test_model.py"]
+    program = f"import sys; sys.path.append('/tools'); import pytest; sys.exit(pytest.main({arguments!r}))"
+    mounts = ["--volume", f"{tools}:/tools:ro", "--volume", f"{REPOSITORY}:/repository:ro"]
+    done = containers.run(*mounts, "--entrypoint", "python", command=["-c", program])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+
+
 # --- serving --------------------------------------------------------------------------------------------
 
 
@@ -471,9 +483,9 @@ def test_metrics_count_the_requests_of_all_workers(served: Endpoint) -> None:
         return sum(s.value for s in samples if s.name == "invocations_total" and s.labels["status"] == "200")
 
     before = answered()
-    for _ in range(10):
-        predictions(served.invoke(SAMPLE_CSV))
-    assert answered() == before + 10
+    with ThreadPoolExecutor(16) as clients:  # enough for each worker to get some
+        list(clients.map(lambda _: predictions(served.invoke(SAMPLE_CSV)), range(128)))
+    assert answered() == before + 128
 
 
 def test_a_pipelines_port_is_obeyed_and_no_other_is_open(pipeline_endpoint: Endpoint) -> None:
@@ -513,14 +525,14 @@ def slow_row(seconds: float) -> bytes:
 
 @contextmanager
 def slow_requests(
-    endpoint: Endpoint, count: int, seconds: float
+    endpoint: Endpoint, count: int, seconds: float, begun: int = 2
 ) -> Iterator[list[Future[requests.Response]]]:
     """Slow predictions, of which the first ones have begun; answered at the end."""
     line = f"a prediction takes {seconds:g} s"
     endpoint.wait_until_healthy()
     with ThreadPoolExecutor(count) as clients:
         answers = [clients.submit(endpoint.invoke, slow_row(seconds)) for _ in range(count)]
-        endpoint.container.wait_for(line, times=2)
+        endpoint.container.wait_for(line, times=begun)
         yield answers
     assert [answer.result().status_code for answer in answers] == [200] * count
 
@@ -533,6 +545,21 @@ def test_ping_is_answered_while_predictions_keep_the_only_worker_busy(slow_endpo
     # Many more than a worker has threads: whoever waits in line, /ping does not.
     with slow_requests(slow_endpoint, count=12, seconds=2.0) as answers:
         while not all(answer.done() for answer in answers):
+            pings.append(slow_endpoint.ping())
+    assert {ping.status for ping in pings} == {200}
+    assert max(ping.seconds for ping in pings) < PING_SECONDS  # S-12, S-17
+
+
+def test_ping_is_answered_also_when_a_prediction_was_thought_to_be_short(slow_endpoint: Endpoint) -> None:
+    """The only worker has learnt that rows of this size are cheap, and waits for one that is not."""
+    slow_endpoint.wait_until_healthy()
+    connection = http.client.HTTPConnection("127.0.0.1", slow_endpoint.port, timeout=INVOCATION_SECONDS)
+    for _ in range(200):
+        connection.request("POST", "/invocations", slow_row(0), {"Content-Type": CSV})
+        assert connection.getresponse().read()
+    with slow_requests(slow_endpoint, count=1, seconds=3, begun=1) as answers:
+        pings = []
+        while not answers[0].done():
             pings.append(slow_endpoint.ping())
     assert {ping.status for ping in pings} == {200}
     assert max(ping.seconds for ping in pings) < PING_SECONDS  # S-12, S-17

@@ -2,6 +2,10 @@
 
 import os
 from pathlib import Path
+{% if gpu %}
+
+from byoc import gpu
+{% endif %}
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
@@ -18,6 +22,9 @@ def prepare(threads: int) -> str:
     os.environ["PJRT_NPROC"] = str(threads)
     # Take GPU memory as it is needed: several workers may share one.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if not gpu.count():
+        # Without it JAX looks for a GPU all the same, and fills the log with what it did not find.
+        os.environ["JAX_PLATFORMS"] = "cpu"
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.
     import jax
     import keras
@@ -32,7 +39,8 @@ def cuda_version() -> str:
     """The CUDA version that this JAX is built for."""
     from jax_cuda13_plugin import _versions
 
-    return _versions
+    build = _versions.cuda_runtime_build_version()
+    return f"{build // 1000}.{build % 1000 // 10}"
 {% else %}
 def prepare(threads: int) -> str:
     """Set up Keras before model.py is imported. Returns a line for the log."""

@@ -28,7 +28,9 @@ def ping():
 @app.route("/invocations", methods=["POST"])
 def invocations():
     if flask.request.content_type != "text/csv":
-        return flask.Response(response="This predictor only supports CSV data", status=415, mimetype="text/plain")
+        return flask.Response(
+            response="This predictor only supports CSV data", status=415, mimetype="text/plain"
+        )
     data = pd.read_csv(io.StringIO(flask.request.data.decode("utf-8")), header=None)
     predictions = ScoringService.get_model().predict(data)
     out = io.StringIO()

@@ -19,15 +19,20 @@ def prepare(threads: int) -> str:
     Where a GPU is visible, cuML takes over the estimators that it knows; the code stays plain scikit-learn.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    name = f"scikit-learn {version('scikit-learn')}"
+    name, accelerator = f"scikit-learn {version('scikit-learn')}", f"cuML {version('cuml-cu13')}"
     if not gpu.count():
-        return f"{name} on {threads} CPU thread(s): no GPU is visible, cuML {version('cuml-cu13')} stays unused"
+        return f"{name} on {threads} CPU thread(s): no GPU is visible, {accelerator} stays unused"
     if "sklearn" in sys.modules:
         raise RuntimeError("cuML must be installed before scikit-learn is imported")
     import cuml.accel
 
     cuml.accel.install()
-    return f"{name} accelerated by cuML {version('cuml-cu13')} on {gpu.count()} GPU(s)"
+    return f"{name} accelerated by {accelerator} on {gpu.count()} GPU(s)"
+
+
+def cuda_version() -> str:
+    """The CUDA version of the libraries that cuML brings with it."""
+    return ".".join(version("cuda-toolkit").split(".")[:2])
 {% else %}
 import os
 from importlib.metadata import version
