@@ -72,7 +72,9 @@ class Job(Generic[H]):
 
     def checkpoints(self, suffix: str) -> "Checkpoints":
         """This job's checkpoints, one file per epoch with the given suffix."""
-        return Checkpoints(paths.checkpoints(), suffix, writable=self.is_leader)
+        for half_written in paths.checkpoints().glob(f"{paths.TEMPORARY}*"):  # by a run that was killed
+            half_written.unlink(missing_ok=True)
+        return Checkpoints(paths.checkpoints(), suffix)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,6 @@ class Checkpoints:
 
     folder: Path
     suffix: str
-    writable: bool = True
     keep: int = 2
 
     def latest(self) -> tuple[int, Path] | None:
