@@ -135,7 +135,7 @@ def predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     batch[: len(inputs)] = inputs
     with PREDICTING:
         probabilities = model.predict_on_batch(batch)
-    return np.array(SPECIES)[probabilities[: len(inputs)].argmax(axis=1)]
+    return np.take(SPECIES, probabilities[: len(inputs)].argmax(axis=1))
 
 
 def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:

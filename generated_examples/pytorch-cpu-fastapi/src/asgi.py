@@ -1,6 +1,6 @@
 """What uvicorn imports in each worker: loads the model, then offers the application."""
 
 from byoc.service import Service
-from predictor import create_app
+from predictor import Predictor
 
-app = create_app(Service())
+app = Predictor(Service())

@@ -122,7 +122,7 @@ def load(model_dir: Path) -> Classifier:
 def predict(model: Classifier, inputs: np.ndarray) -> np.ndarray:
     """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
     scores = model(torch.from_numpy(inputs.astype(np.float32)).to(DEVICE))
-    return np.array(SPECIES)[scores.argmax(dim=1).cpu().numpy()]
+    return np.take(SPECIES, scores.argmax(dim=1).cpu().numpy())
 
 
 def tensors(channel: Path) -> tuple[torch.Tensor, torch.Tensor]:

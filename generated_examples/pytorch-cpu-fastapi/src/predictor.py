@@ -1,34 +1,117 @@
-"""The web application that SageMaker talks to: /ping, /invocations, /execution-parameters and /metrics."""
+"""The web application that SageMaker talks to: /ping, /invocations, /execution-parameters and /metrics.
+
+Most routes are FastAPI's, as are those that you add. /invocations is plain ASGI: for a small model FastAPI's
+request and response objects, and a hop to a thread, would each cost more than the prediction.
+"""
 
 import asyncio
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from byoc import service as model_service
+from byoc.processes import say
 from byoc.service import Service
 
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
-def create_app(service: Service) -> FastAPI:
-    """Routes around a loaded model."""
+HUNG = 70  # EX_SOFTWARE of sysexits.h
+
+
+class Predictor:
+    """An ASGI application around a loaded model."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._threads = ThreadPoolExecutor(service.request_threads, thread_name_prefix="predict")
+        self._hung = 0
+        self._busy_since = 0.0
+        self.app = _other_routes(service)
+        # Reached only with a wrong method, which is then refused as FastAPI does it.
+        self.app.router.routes.append(Route("/invocations", self._invocations, methods=["POST"]))
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
+            await self._invocations(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _invocations(self, scope: Message, receive: Receive, send: Send) -> None:
+        content_type = accept = None
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value.decode("latin-1")
+            elif name == b"accept":
+                accept = value.decode("latin-1")
+        body, complete = await _read(receive, self._service.max_body_bytes)
+        if not complete:
+            return  # the client left
+        if body is None:
+            response = self._service.too_large()
+        elif self._service.batches:
+            answer = self._service.submit(body, content_type, accept)
+            response = await asyncio.wrap_future(answer)
+        elif self._service.is_short(len(body)):
+            # Cheaper than a thread. If the guess is wrong, `serve` answers /ping meanwhile.
+            self._busy_since = time.monotonic()
+            response = self._service.invoke(body, content_type, accept)
+            self._busy_since = 0.0
+        else:
+            response = await self._invoke_in_thread(body, content_type, accept)
+        headers = [
+            (b"content-type", response.media_type.encode()),
+            (b"content-length", str(len(response.body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _invoke_in_thread(
+        self, body: bytes, content_type: str | None, accept: str | None
+    ) -> model_service.Response:
+        loop = asyncio.get_running_loop()
+        answer = loop.run_in_executor(self._threads, self._service.invoke, body, content_type, accept)
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), self._service.timeout_seconds)
+        except TimeoutError:
+            self._hung += 1
+            answer.add_done_callback(self._came_back)
+            if self._hung >= self._service.request_threads:
+                loop.call_later(1, self._give_up)  # once this answer is out
+            return self._service.too_slow()
+
+    def _came_back(self, answer: object) -> None:
+        self._hung -= 1
+
+    def _give_up(self) -> None:
+        say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
+        os._exit(HUNG)
+
+    def _watch(self) -> None:
+        """End this worker when a prediction that was to be short blocks it for longer than anyone waits."""
+        while True:
+            time.sleep(1)
+            if self._busy_since and time.monotonic() - self._busy_since > self._service.timeout_seconds:
+                self._give_up()
+
+
+def _other_routes(service: Service) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    # Predictions run beside the event loop, so that /ping is answered while they do (S-17).
-    predictions = ThreadPoolExecutor(service.request_threads, thread_name_prefix="predict")
 
     @app.api_route("/ping", methods=["GET", "POST"])
     async def ping() -> Response:
-        return Response()
-
-    @app.post("/invocations")
-    async def invocations(request: Request) -> Response:
-        body = await _read(request, service.max_body_bytes)
-        if body is None:
-            return _http(service.too_large())
-        content_type, accept = request.headers.get("content-type"), request.headers.get("accept")
-        loop = asyncio.get_running_loop()
-        return _http(await loop.run_in_executor(predictions, service.invoke, body, content_type, accept))
+        # Each ping on a connection of its own: a kept one could lead to a worker that is busy (S-17).
+        return Response(headers={"Connection": "close"})
 
     @app.get("/execution-parameters")
     async def execution_parameters() -> Response:
@@ -36,30 +119,30 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return _http(model_service.metrics())
-
-    @app.exception_handler(ClientDisconnect)
-    async def client_left(request: Request, error: Exception) -> Response:
-        return Response(status_code=400)
+        response = model_service.metrics()
+        return Response(response.body, response.status, media_type=response.media_type)
 
     return app
 
 
-async def _read(request: Request, limit: int) -> bytes | None:
-    """The request's body, declared or chunked; None if it exceeds the limit.
+async def _read(receive: Receive, limit: int) -> tuple[bytes | None, bool]:
+    """The request's body, declared or chunked, or None if it exceeds the limit; and whether it is complete.
 
     What exceeds it is read and thrown away: closing on a client that still sends would hide the answer.
     """
-    body = bytearray()
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body = message["body"]
+        return (body if len(body) <= limit else None), True
+    parts = bytearray()
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    while message["type"] == "http.request":
+        size += len(message["body"])
         if size <= limit:
-            body += chunk
+            parts += message["body"]
         else:
-            body.clear()
-    return bytes(body) if size <= limit else None
-
-
-def _http(response: model_service.Response) -> Response:
-    return Response(response.body, response.status, media_type=response.media_type)
+            parts.clear()
+        if not message.get("more_body"):
+            return (bytes(parts) if size <= limit else None), True
+        message = await receive()
+    return None, False

@@ -81,8 +81,10 @@ class Container:
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code, once it ends."""
-        wait_until(lambda: self.has_ended, f"{self.name} to end; its log:\n{self.log}", seconds)
-        return int(self.exit_code or 0)
+        try:
+            return int(docker("wait", self.name, seconds=seconds))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.name} did not end within {seconds:g} s:\n{self.log}")
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until its log holds a text so many times."""

@@ -286,7 +286,7 @@ def corrupt_endpoint(containers: Containers, model_dir: Path, opt_ml_root: Path)
     """An endpoint whose model files hold something else."""
     corrupt = shutil.copytree(model_dir, opt_ml_root / "corrupt" / "model")
     for file in corrupt.rglob("*"):
-        if file.is_file():
+        if file.is_file() and file.name != "manifest.json":
             file.write_bytes(b"not a model")
     with containers.endpoint(corrupt) as started:
         yield started

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pyarrow.parquet
 import pytest
 from pydantic import BaseModel
 
-from byoc import codecs, failure, gpu, hyperparameters, job, limits, metrics, paths
+from byoc import codecs, failure, gpu, hyperparameters, job, limits, manifest, metrics, paths
+from byoc.batching import Batcher, Batching
+from byoc.costs import Costs
 from byoc.errors import JobError, RequestError
 
 FEATURES = ("a", "b")
@@ -95,6 +99,16 @@ def test_a_bad_request_is_refused_with_its_reason(
     assert "\n" not in refused.value.reason
 
 
+@pytest.mark.parametrize("header", ["", "b,a\n"])
+def test_a_large_csv_gives_the_same_rows_as_a_small_one(header: str) -> None:
+    count = 20_000
+    line = "2,1\n" if header else "1,2\n"
+    assert codecs.decode((header + line * count).encode(), "text/csv", FEATURES).tolist() == [[1, 2]] * count
+    with pytest.raises(RequestError, match=f"row {count}") as refused:
+        codecs.decode((header + line * count + "1,x\n").encode(), "text/csv", FEATURES)
+    assert refused.value.status == 400
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type", "chosen"),
     [
@@ -128,6 +142,10 @@ def test_predictions_keep_their_order_and_number_in_every_type() -> None:
     assert np.load(io.BytesIO(codecs.encode(labels, codecs.NPY))).tolist() == ["x", "y"]
     table = pyarrow.parquet.read_table(io.BytesIO(codecs.encode(labels, codecs.PARQUET)))
     assert table.to_pydict() == {"prediction": ["x", "y"]}
+
+
+def test_csv_quotes_what_would_break_its_lines() -> None:
+    assert codecs.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), codecs.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
 
 
 def test_hyperparameters_arrive_as_the_types_that_the_model_declares() -> None:
@@ -199,6 +217,81 @@ def test_only_the_first_host_leads_and_ranks_follow_the_sorted_hosts() -> None:
     hosts = ("algo-1", "algo-10", "algo-2")
     ranks = {h: job.Job(hyperparameters=Settings(), hosts=hosts, current_host=h).rank for h in hosts}
     assert ranks == {"algo-1": 0, "algo-10": 1, "algo-2": 2}
+
+
+def test_batched_requests_get_their_own_rows_in_order_from_one_prediction() -> None:
+    calls: list[int] = []
+    begun = threading.Event()
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        calls.append(len(inputs))
+        begun.wait()
+        return inputs.sum(axis=1)
+
+    batcher = Batcher(predict, Batching(max_rows=8, max_delay_seconds=0))
+    first = batcher.submit(np.zeros((1, 2)))  # keeps the batcher busy while the others queue up
+    others = [batcher.submit(np.full((2, 2), n)) for n in range(5)]
+    begun.set()
+    assert list(first.result(5)) == [0]
+    assert [list(answer.result(5)) for answer in others] == [[2 * n, 2 * n] for n in range(5)]
+    assert calls == [1, 8, 2]
+
+
+def test_a_request_that_spoils_its_batch_fails_alone() -> None:
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        if inputs.min() < 0:
+            raise ValueError("negative")
+        return inputs[:, 0]
+
+    batcher = Batcher(predict, Batching(max_rows=64, max_delay_seconds=0.2))
+    good, bad, other = (batcher.submit(np.full((1, 2), n)) for n in (1.0, -1.0, 2.0))
+    assert list(good.result(5)) == [1.0]
+    assert list(other.result(5)) == [2.0]
+    with pytest.raises(ValueError, match="negative"):
+        bad.result(5)
+
+
+def test_rows_of_another_shape_are_never_stacked() -> None:
+    batcher = Batcher(lambda inputs: [inputs.shape[1]] * len(inputs), Batching(max_delay_seconds=0.2))
+    answers = [batcher.submit(np.zeros((1, columns))) for columns in (2, 3, 2)]
+    assert [list(answer.result(5)) for answer in answers] == [[2], [3], [2]]
+
+
+def test_a_prediction_is_called_short_only_after_cheap_ones_of_its_size() -> None:
+    seen = Costs()
+    assert not seen.is_short(100)
+    seen.learn(100, seconds=0.0001)
+    assert seen.is_short(100)
+    assert not seen.is_short(100_000)
+    seen.learn(100, seconds=1.0)
+    assert not seen.is_short(100)
+    for _ in range(100):
+        seen.learn(100, seconds=0.0001)
+    assert seen.is_short(100)
+
+
+def damage(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (damage, "damaged"),
+        (lambda text: text.replace(manifest.MODULES[0], "cobol"), "the artifact is for cobol"),
+        (lambda text: text.replace('"b"', '"c"'), "columns"),
+        (lambda text: re.sub(r'("versions": {\s*"\w+": )"[^"]+"', r'\1"0.1"', text), "written by"),
+    ],
+)
+def test_an_artifact_made_for_another_image_is_refused_with_its_reason(
+    tmp_path: Path, change: Callable[[str], str], reason: str
+) -> None:
+    manifest.write(tmp_path, FEATURES)
+    manifest.verify(tmp_path, FEATURES)
+    file = tmp_path / manifest.FILE
+    file.write_text(change(file.read_text()))
+    with pytest.raises(manifest.ManifestError, match=reason):
+        manifest.verify(tmp_path, FEATURES)
 
 
 def test_workers_take_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def load(model_dir: Path) -> Any:
 def predict(model: Any, inputs: np.ndarray) -> np.ndarray:
     """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
     outputs = model.signatures["serving_default"](inputs=tf.constant(inputs, tf.float32))
-    return np.array(SPECIES)[outputs["probabilities"].numpy().argmax(axis=1)]
+    return np.take(SPECIES, np.argmax(outputs["probabilities"], axis=1))
 
 
 def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:

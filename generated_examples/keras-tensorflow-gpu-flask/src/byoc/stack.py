@@ -30,21 +30,22 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def processes(settings: Settings, server_socket: socket.socket, standby: Standby) -> list[Process]:
-    """The processes of this stack, outermost first."""
+def start(settings: Settings, server_socket: socket.socket) -> tuple[list[Process], Standby]:
+    """The processes of this stack, outermost first, and who answers while they cannot."""
+    standby = Standby(server_socket, settings.run_dir)
     descriptor = server_socket.fileno()
     config = str(PROGRAM / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", f"fd://{descriptor}"]
     gunicorn = Process(command, pass_fds=(descriptor,))
     if not shutil.which(NGINX):
-        return [gunicorn]
+        return [gunicorn], standby
     standby.add_health_socket(settings.run_dir / "health.sock")
     nginx_conf = settings.run_dir / "nginx.conf"
     nginx_conf.write_text(_nginx_conf(settings), encoding="utf-8")
     command = [NGINX, "-e", "/dev/stderr", "-p", str(settings.run_dir), "-c", str(nginx_conf)]
     # nginx finishes its requests on SIGQUIT; SIGTERM would cut them.
     nginx = Process(command, stop_signal=signal.SIGQUIT, holds_model=False)
-    return [nginx, gunicorn]
+    return [nginx, gunicorn], standby
 
 
 def _nginx_conf(settings: Settings) -> str:

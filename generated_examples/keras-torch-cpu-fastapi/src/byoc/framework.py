@@ -5,6 +5,8 @@ from pathlib import Path
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 700
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("keras", "torch")
 
 
 def prepare(threads: int) -> str:

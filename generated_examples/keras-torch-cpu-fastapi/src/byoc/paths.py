@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+TEMPORARY = ".tmp-"
+
 
 def base() -> Path:
     """The /opt/ml tree, or the copy of it that SAGEMAKER_BASE_DIR names on a machine without Docker."""
@@ -51,7 +53,7 @@ def atomic(destination: Path) -> Iterator[Path]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: several libraries choose their format by it.
     with NamedTemporaryFile(
-        dir=destination.parent, prefix=".tmp-", suffix=destination.suffix, delete=False
+        dir=destination.parent, prefix=TEMPORARY, suffix=destination.suffix, delete=False
     ) as file:
         temporary = Path(file.name)
     try:

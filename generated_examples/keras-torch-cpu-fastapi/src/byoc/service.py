@@ -4,6 +4,8 @@ import importlib
 import os
 import time
 import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from byoc import codecs, framework, gpu, limits, paths, standby, workers
+from byoc import codecs, framework, gpu, limits, manifest, paths, standby, workers
+from byoc.batching import Batcher
+from byoc.costs import Costs
 from byoc.errors import RequestError
 from byoc.processes import say
 
@@ -34,13 +38,15 @@ class Service:
 
     def __init__(self) -> None:
         plan = workers.plan()
-        if folder := standby.folder():
-            gpu.claim(folder)
+        if run_dir := standby.folder():
+            gpu.claim(run_dir)
         say(framework.prepare(threads=plan.compute_threads))
         try:
             self._module: ModuleType = importlib.import_module("model")
             self._features: tuple[str, ...] = tuple(getattr(self._module, "FEATURES", ()))
-            self._model: Any = self._module.load(_model_dir())
+            folder = _model_dir()
+            manifest.verify(folder, self._features)
+            self._model: Any = self._module.load(folder)
             self._warm_up()
         except Exception as error:
             traceback.print_exc()
@@ -49,6 +55,9 @@ class Service:
             standby.report(standby.FAILED, reason)
             raise SystemExit(1) from None
         self._limits = limits.current()
+        self._costs = Costs()
+        options = getattr(self._module, "BATCHING", None)
+        self._batcher = Batcher(self._predict, options) if options else None
         self.request_threads = plan.request_threads
         self._concurrency = plan.workers * plan.request_threads
         standby.report(standby.READY)
@@ -63,34 +72,90 @@ class Service:
         """Largest request body; a larger one is answered 413."""
         return self._limits.payload_bytes
 
+    @property
+    def timeout_seconds(self) -> int:
+        """How long a client waits for a prediction."""
+        return self._limits.timeout_seconds
+
+    def is_short(self, size: int) -> bool:
+        """Whether a body of so many bytes is answered faster than a thread is woken."""
+        return self._costs.is_short(size)
+
+    @property
+    def batches(self) -> bool:
+        """Whether model.py asks for dynamic batching; then `submit` is the way to ask."""
+        return self._batcher is not None
+
     def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Response:
         """Answer one POST /invocations. The client's mistakes are 4xx with a one-line reason (S-28)."""
         started = time.perf_counter()
         try:
             media_type = codecs.negotiate(accept, content_type)
             inputs = codecs.decode(body, content_type, self._features)
-            predictions = self._module.predict(self._model, inputs)
-            if len(predictions) != len(inputs):
-                raise ValueError(f"predict() returned {len(predictions)} predictions for {len(inputs)} rows")
-            response = Response(200, codecs.encode(predictions, media_type), media_type)
-        except RequestError as error:
-            response = refusal(error.status, error.reason)
-        except Exception:
-            # The log gets the traceback; the client does not.
-            traceback.print_exc()
-            response = refusal(500, "the model failed on this request; its log says why")
-        LATENCY.observe(time.perf_counter() - started)
-        INVOCATIONS.labels(response.status).inc()
+            response = self._encoded(self._predict(inputs), len(inputs), media_type)
+        except BaseException as error:
+            response = _failed(error)
+        self._noted(response, started, len(body))
         return response
+
+    def submit(self, body: bytes, content_type: str | None, accept: str | None) -> "Future[Response]":
+        """The same, answered when the batch is that this request becomes part of."""
+        started = time.perf_counter()
+        answer: Future[Response] = Future()
+
+        def finish(predictions: "Future[Sequence[Any]]") -> None:
+            try:
+                response = self._encoded(predictions.result(), len(inputs), media_type)
+            except BaseException as error:
+                response = _failed(error)
+            self._noted(response, started, len(body))
+            answer.set_result(response)
+
+        try:
+            assert self._batcher
+            media_type = codecs.negotiate(accept, content_type)
+            inputs = codecs.decode(body, content_type, self._features)
+            self._batcher.submit(inputs).add_done_callback(finish)
+        except RequestError as error:
+            answer.set_result(_failed(error))
+        return answer
+
+    def _predict(self, inputs: codecs.Array) -> Sequence[Any]:
+        predictions: Sequence[Any] = self._module.predict(self._model, inputs)
+        return predictions
+
+    def _encoded(self, predictions: Sequence[Any], rows: int, media_type: str) -> Response:
+        if len(predictions) != rows:
+            raise ValueError(f"predict() returned {len(predictions)} predictions for {rows} rows")
+        return Response(200, codecs.encode(predictions, media_type), media_type)
+
+    def _noted(self, response: Response, started: float, size: int) -> None:
+        seconds = time.perf_counter() - started
+        self._costs.learn(size, seconds)
+        LATENCY.observe(seconds)
+        INVOCATIONS.labels(response.status).inc()
 
     def too_large(self) -> Response:
         """The answer to a body over the limit."""
         INVOCATIONS.labels(413).inc()
         return refusal(413, f"the body is larger than {self.max_body_bytes} bytes; send smaller batches")
 
+    def too_slow(self) -> Response:
+        """The answer to a request whose prediction hangs."""
+        INVOCATIONS.labels(504).inc()
+        return refusal(504, f"the prediction took longer than {self.timeout_seconds} s")
+
     def execution_parameters(self) -> dict[str, int | str]:
         """The answer to GET /execution-parameters (B-04)."""
         return limits.execution_parameters(self._concurrency)
+
+
+def _failed(error: BaseException) -> Response:
+    """The client's mistakes are told to the client, the model's to the log."""
+    if isinstance(error, RequestError):
+        return refusal(error.status, error.reason)
+    traceback.print_exception(error)
+    return refusal(500, "the model failed on this request; its log says why")
 
 
 def refusal(status: int, reason: str) -> Response:

@@ -4,6 +4,8 @@ import os
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 450
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("torch",)
 
 
 def prepare(threads: int) -> str:

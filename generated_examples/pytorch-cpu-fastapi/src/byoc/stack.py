@@ -1,4 +1,4 @@
-"""This image's serving stack: uvicorn workers on one listening socket."""
+"""This image's serving stack: uvicorn workers on one listening socket, and on a side door."""
 
 import socket
 import sys
@@ -18,15 +18,19 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def processes(settings: Settings, server_socket: socket.socket, standby: Standby) -> list[Process]:
-    """The processes of this stack, outermost first."""
-    descriptor = server_socket.fileno()
-    command = [sys.executable, "-m", "byoc.stack", str(descriptor), str(settings.plan.workers)]
-    return [Process(command, pass_fds=(descriptor,))]
+def start(settings: Settings, server_socket: socket.socket) -> tuple[list[Process], Standby]:
+    """The processes of this stack, outermost first, and who answers while they cannot."""
+    path = settings.run_dir / "side-door.sock"
+    side_door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    side_door.bind(str(path))
+    side_door.listen(BACKLOG)
+    listeners = (server_socket.fileno(), side_door.detach())
+    command = [sys.executable, "-m", "byoc.stack", str(settings.plan.workers), *map(str, listeners)]
+    return [Process(command, pass_fds=listeners)], Standby(server_socket, settings.run_dir, path)
 
 
-def main(descriptor: int, workers: int) -> None:
-    """Run uvicorn on an inherited socket. With several workers it replaces one that dies."""
+def main(workers: int, descriptors: list[int]) -> None:
+    """Run uvicorn on inherited sockets. With several workers it replaces one that dies."""
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
@@ -43,7 +47,7 @@ def main(descriptor: int, workers: int) -> None:
         # A worker that does not react for longer than SageMaker waits is beyond help, and is replaced.
         timeout_worker_healthcheck=limits.current().timeout_seconds,
     )
-    listeners = [socket.socket(fileno=descriptor)]
+    listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     if workers > 1:
         Multiprocess(config, sockets=listeners).run()
     else:
@@ -51,4 +55,4 @@ def main(descriptor: int, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), [int(descriptor) for descriptor in sys.argv[2:]])

@@ -10,7 +10,7 @@ import sys
 import traceback
 
 from byoc import failure, paths
-from byoc.errors import JobError
+from byoc.errors import JobError, NothingToDo
 from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
 
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
@@ -39,7 +39,7 @@ def run() -> int:
     """Train once: read the job, call model.train, and see that it left a model."""
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     try:
-        from byoc import framework, job, workers
+        from byoc import framework, job, manifest, workers
 
         say(framework.prepare(threads=workers.cpus()))
         model = importlib.import_module("model")
@@ -47,8 +47,12 @@ def run() -> int:
         say(f"host {current.rank + 1} of {len(current.hosts)}: {current.hyperparameters!r}")
         current.model_dir.mkdir(parents=True, exist_ok=True)
         model.train(current)
-        if current.is_leader and not stop and not any(current.model_dir.iterdir()):
+        if current.is_leader and any(current.model_dir.iterdir()):
+            manifest.write(current.model_dir, getattr(model, "FEATURES", ()))
+        elif current.is_leader and not stop:
             raise JobError(f"train() left nothing in {current.model_dir}")
+    except NothingToDo as reason:
+        say(f"nothing to do: {reason}")
     except BaseException as error:
         if not isinstance(error, JobError):
             traceback.print_exc()

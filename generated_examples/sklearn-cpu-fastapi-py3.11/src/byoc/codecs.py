@@ -25,13 +25,17 @@ JSON_LINES = "application/jsonlines"
 NPY = "application/x-npy"
 PARQUET = "application/x-parquet"
 
+# From here on a parser in C pays.
+LARGE_CHARACTERS = 65536
+
 
 def decode(body: bytes, content_type: str | None, features: Sequence[str] = ()) -> Array:
     """Decode a request body. Raises RequestError 400 for a bad body, 415 for an unknown type."""
     media_type, charset = parse_content_type(content_type)
     decoder = DECODERS.get(media_type)
     if decoder is None:
-        raise RequestError(415, f"Content-Type {media_type[:200]!r} is not accepted; send {', '.join(DECODERS)}")
+        known = ", ".join(DECODERS)
+        raise RequestError(415, f"Content-Type {media_type[:200]!r} is not accepted; send {known}")
     if not body.strip():
         raise RequestError(400, "the request has no body")
     try:
@@ -121,6 +125,8 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
     text = body.decode(charset).removeprefix("\ufeff")
     if '"' in text:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    elif features and len(text) > LARGE_CHARACTERS:
+        return _decode_large_csv(text, features)
     else:
         rows = [line.split(",") for line in text.splitlines() if line.strip()]
     if not rows:
@@ -129,6 +135,15 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
     if not any(map(_is_number, first)) and (len(rows) > 1 or features):
         return _columns_to_array(first, rows[1:], features)
     return _numbers(rows) if features else _numbers_or_text(rows)
+
+
+def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
+    """Numbers only, with or without a header, by NumPy's own parser: several times as fast."""
+    head = text.lstrip().partition("\n")[0]
+    names = [cell.strip() for cell in head.split(",")]
+    has_header = not any(map(_is_number, names))
+    array = np.loadtxt(io.StringIO(text), delimiter=",", comments=None, ndmin=2, skiprows=int(has_header))
+    return array[:, _order(names, features)] if has_header else array
 
 
 def _decode_json(body: bytes, charset: str, features: Sequence[str]) -> Array:
@@ -253,6 +268,11 @@ def _load_json(text: str) -> Any:
 
 
 def _encode_csv(predictions: Predictions) -> bytes:
+    if isinstance(predictions, np.ndarray) and predictions.ndim == 1:
+        text = "\n".join(map(str, predictions.tolist())) + "\n"
+        # Labels that hold none of these need no quotes.
+        if text.count("\n") == len(predictions) and not {",", '"', "\r"} & set(text):
+            return text.encode()
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(
         row if isinstance(row, list) else list(row.values()) if isinstance(row, dict) else [row]

@@ -47,14 +47,13 @@ def main() -> int:
 
 def _serve(settings: Settings, stop: StopRequest) -> int:
     with stack.bind(settings) as server_socket:
-        standby = Standby(server_socket, settings.run_dir)
+        processes, standby = stack.start(settings, server_socket)
         os.environ[ADDRESS_VARIABLE] = str(standby.address)
         metrics_dir = settings.run_dir / "metrics"
         metrics_dir.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
         # Every compute library reads this; set before any is imported.
         os.environ.setdefault("OMP_NUM_THREADS", str(settings.plan.compute_threads))
-        processes = stack.processes(settings, server_socket, standby)
         say(f"serving on port {settings.port}: {settings.plan}")
         for process in processes:
             process.start()

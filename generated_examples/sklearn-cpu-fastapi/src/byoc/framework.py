@@ -5,6 +5,8 @@ from importlib.metadata import version
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 220
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("sklearn",)
 
 
 def prepare(threads: int) -> str:

@@ -4,6 +4,8 @@ import os
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 700
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("tensorflow",)
 
 
 def prepare(threads: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from byoc import hyperparameters, metrics, paths
-from byoc.errors import JobError
+from byoc.errors import JobError, NothingToDo
 
 H = TypeVar("H", bound=BaseModel)
 
@@ -49,6 +49,8 @@ class Job(Generic[H]):
         """The folder of a channel, to be read only (T-33). Raises JobError where it is absent or empty."""
         if found := self._find(name):
             return found
+        if not self.is_leader and any(paths.channel(n).is_dir() for n in (name, ALIASES.get(name, name))):
+            raise NothingToDo(f"channel {name!r} has no file for this host")
         given = ", ".join(sorted(p.name for p in paths.channel("").glob("*") if p.is_dir()))
         raise JobError(f"channel {name!r} is missing or empty; the job has {given or 'no channel'}")
 
@@ -70,7 +72,9 @@ class Job(Generic[H]):
 
     def checkpoints(self, suffix: str) -> "Checkpoints":
         """This job's checkpoints, one file per epoch with the given suffix."""
-        return Checkpoints(paths.checkpoints(), suffix, writable=self.is_leader)
+        for half_written in paths.checkpoints().glob(f"{paths.TEMPORARY}*"):  # by a run that was killed
+            half_written.unlink(missing_ok=True)
+        return Checkpoints(paths.checkpoints(), suffix)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,6 @@ class Checkpoints:
 
     folder: Path
     suffix: str
-    writable: bool = True
     keep: int = 2
 
     def latest(self) -> tuple[int, Path] | None:

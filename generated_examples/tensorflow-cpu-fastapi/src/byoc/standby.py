@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import threading
+import time
 from pathlib import Path
 
 READY = "ready"
@@ -17,6 +18,8 @@ FAILED = "failed"
 ADDRESS_VARIABLE = "BYOC_STANDBY_SOCKET"
 POLL_SECONDS = 0.05
 READ_SECONDS = 1.0
+# SageMaker allows a ping 2 s (S-12); a worker that listens accepts at once.
+STUCK_SECONDS = 0.25
 
 
 def report(state: str, reason: str = "") -> None:
@@ -35,8 +38,11 @@ def folder() -> Path | None:
 class Standby:
     """Hears when a worker is ready, and answers HTTP in the workers' place until then."""
 
-    def __init__(self, server_socket: socket.socket, folder: Path) -> None:
+    def __init__(self, server_socket: socket.socket, folder: Path, side_door: Path | None = None) -> None:
+        """The side door is a second socket of the workers', for requests that got stuck at the first."""
         self.address = folder / "standby.sock"
+        self._side_door = side_door
+        self._waiting_since = 0.0
         self.failure = ""
         self.draining = False
         self._ready: set[int] = set()
@@ -45,6 +51,7 @@ class Standby:
         self._reports.bind(str(self.address))
         self._reports.setblocking(False)
         self._server_socket = server_socket
+        self._server_socket.setblocking(False)
         self._health_sockets: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
         self._thread.start()
@@ -79,6 +86,16 @@ class Standby:
                     listener is self._server_socket and (not self.is_ready or self.draining)
                 ):
                     self._accept(listener)
+            if self._side_door and self._is_stuck():
+                self._accept(self._server_socket)
+
+    def _is_stuck(self) -> bool:
+        """Whether connections have been waiting for so long that no worker can be listening (S-17, S-21)."""
+        if not select.select([self._server_socket], [], [], 0)[0]:
+            self._waiting_since = 0.0
+            return False
+        self._waiting_since = self._waiting_since or time.monotonic()
+        return time.monotonic() - self._waiting_since > STUCK_SECONDS
 
     def _hear(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -92,8 +109,8 @@ class Standby:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # the client left, or a worker was faster
             connection, _ = listener.accept()
-            answer = threading.Thread(target=_answer, args=(connection, self._status()), daemon=True)
-            answer.start()
+            arguments = (connection, self._status(), self._side_door)
+            threading.Thread(target=_answer, args=arguments, daemon=True).start()
 
     def _status(self) -> tuple[int, str]:
         if self.draining:
@@ -116,8 +133,8 @@ def _is_alive(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
-def _answer(connection: socket.socket, status: tuple[int, str]) -> None:
-    """Answer one request and close, so that the next one finds a worker."""
+def _answer(connection: socket.socket, status: tuple[int, str], side_door: Path | None) -> None:
+    """Answer one request and close, so that the next one finds a worker. Only they can answer invocations."""
     with connection, contextlib.suppress(OSError):
         connection.settimeout(READ_SECONDS)
         request = b""
@@ -126,6 +143,9 @@ def _answer(connection: socket.socket, status: tuple[int, str]) -> None:
                 break
             request += part
         code, reason = status
+        if code == 200 and side_door and not request.startswith((b"GET /ping ", b"POST /ping ")):
+            _relay(connection, request, side_door)
+            return
         body = f"{reason}\n".encode() if reason else b""
         phrase = {200: "OK", 500: "Internal Server Error", 503: "Service Unavailable"}[code]
         head = (
@@ -137,3 +157,18 @@ def _answer(connection: socket.socket, status: tuple[int, str]) -> None:
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass
+
+
+def _relay(client: socket.socket, request: bytes, side_door: Path) -> None:
+    """Pass a request on to the workers, and their answer back."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as worker:
+        worker.connect(str(side_door))
+        worker.sendall(request)
+        client.settimeout(None)
+        other = {client: worker, worker: client}
+        while True:
+            for source in select.select([client, worker], [], [])[0]:
+                part = source.recv(65536)
+                if not part:
+                    return
+                other[source].sendall(part)
