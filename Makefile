@@ -9,7 +9,7 @@ MATRIX ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test matrix bench examples lint format clean
+.PHONY: help setup demo test mutants matrix bench examples lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -21,6 +21,9 @@ demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and p
 
 test: $(INSTALLED) ## Run every test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+
+mutants: $(INSTALLED) ## Prove every rule of sagegen check on an image that breaks it
+	$(BIN)/python -m pytest -m mutants tests/check
 
 matrix: $(INSTALLED) ## Build, test and measure the image of every combination
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)

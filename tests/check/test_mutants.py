@@ -11,6 +11,8 @@ from mutants import MUTANTS, Mutant
 from sagegen.check import core
 from sagegen.check.core import BREACH, Outcome
 
+pytestmark = pytest.mark.mutants
+
 #: Proven in test_rules.py on made-up evidence: an image of 11 GB, and one in a registry, are too dear here.
 ON_PAPER = {"IMG-01", "SV-01", "IMG-04"}
 #: What the healthy image cannot show.
