@@ -21,8 +21,8 @@ SECOND_STACK_SECONDS = 15
 
 
 @pytest.fixture(scope="session")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `sagegen matrix` found out. Its table and progress go to the test's output as they come."""
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `sagegen matrix` found out. It takes long: its progress and its table are shown as they come."""
     folder = Path(os.environ.get("SAGEGEN_MATRIX_DIR") or tmp_path_factory.mktemp("matrix"))
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "sagegen", "matrix", "--json", str(folder / "matrix.json")]
@@ -31,7 +31,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         command += ["--base-image", base_image, "--build-arg", f"PYTHON_IMAGE={base_image}"]
     for argument in shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", "")):
         command += ["--build-arg", argument]
-    subprocess.run(command, check=False, stdout=sys.__stdout__, stderr=sys.__stderr__)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        subprocess.run(command, check=False)
     result: dict[str, Any] = json.loads((folder / "matrix.json").read_text())
     return result
 
