@@ -68,6 +68,8 @@ def list_(as_json: bool) -> None:
               help="Merge the results into the proof that `new` and `list` show.")  # fmt: skip
 @click.option("--logs", type=click.Path(path_type=Path),
               help="Keep every log here (default: those of failures, in matrix-logs).")  # fmt: skip
+@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Failed builds or tests that each combination may repeat; the results tell.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep the images.")
 def matrix(**options: Any) -> int:
     """Build and test every combination in Docker.

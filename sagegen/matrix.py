@@ -66,6 +66,8 @@ class Result:
     cold_start_seconds: float | None = None
     peak_memory_bytes: int | None = None
     failure: str | None = None
+    #: Why a step was taken again, once for each time.
+    retried: list[str] = field(default_factory=list)
     log: str | None = None
 
 
@@ -83,6 +85,7 @@ def matrix(
     html_file: Path | None,
     proof_file: Path | None,
     logs: Path | None,
+    retries: int,
     keep: bool,
 ) -> int:
     """Run the selected combinations, print and write the results, and say whether all passed."""
@@ -107,6 +110,7 @@ def matrix(
         base_image=base_image,
         build_args=build_arg,
         logs=logs,
+        retries=retries,
         keep=keep,
     )
     with answering():
@@ -178,6 +182,7 @@ class Run:
     base_image: str | None
     build_args: tuple[str, ...]
     logs: Path | None
+    retries: int
     keep: bool
     name: str = field(default_factory=lambda: f"sagegen-{os.getpid()}")
 
@@ -264,9 +269,9 @@ class Run:
         log = self._log(combination)
         log.unlink(missing_ok=True)
         with self._noted(result, log), self._turn(combination, building) as built:
-            self._build(combination, result, log)
+            self._tried(self._build, combination, result, log)
             built()
-            self._test(combination, result, log)
+            self._tried(self._test, combination, result, log)
             self.board.step(result.id, "training")
             sample = self._repository(combination) / "local_test/opt_ml"
             shutil.copytree(sample, self._opt_ml(combination))
@@ -316,11 +321,29 @@ class Run:
             turn.enter_context(self.memory.hold(model * self.engine.cpus + WORK_MEMORY))
             yield build.close
 
+    def _tried(
+        self,
+        step: Callable[[Combination, Result, Path], None],
+        combination: Combination,
+        result: Result,
+        log: Path,
+    ) -> None:
+        """Take a step, as often as --retries allows; what went wrong before stays in the result."""
+        while True:
+            try:
+                return step(combination, result, log)
+            except StepFailed as failure:
+                if self.stop.is_set() or len(result.retried) >= self.retries:
+                    raise
+                result.retried.append(str(failure))
+                self.board.step(result.id, f"once more, because {failure}")
+
     def _build(self, combination: Combination, result: Result, log: Path) -> None:
         from sagegen.render import render
 
         self.board.step(result.id, "building")
         with self.rendering:  # Copier changes the working directory of the process at times
+            shutil.rmtree(self._repository(combination), ignore_errors=True)
             render(self._repository(combination), combination.answers)
         result.build_seconds = self._make("build", combination, log)
         result.built = True

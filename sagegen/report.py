@@ -124,6 +124,8 @@ def print_table(outcome: dict[str, Any]) -> None:
     for result in outcome["combinations"]:
         if result["failure"]:
             console.print(Text(f"{result['id']}: {result['failure']} – see {result['log']}", style="red"))
+        for reason in result["retried"]:
+            console.print(Text(f"{result['id']}: once more, because {reason}", style="yellow"))
     console.print(Text(summary(outcome)))
 
 

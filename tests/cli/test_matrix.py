@@ -36,6 +36,8 @@ MAKEFILE = """
 build:
 \t@echo "building $(IMAGE) from $(BASE_IMAGE) with $(BUILD_ARGS)"
 \t@test "{{ framework }}-{{ stack }}" != "$$BREAK" || { echo "no space left on device"; exit 1; }
+\t@if [ "{{ framework }}-{{ stack }}" = "$$STUMBLE" ] && [ ! -e "$$STUMBLED" ]; then \\
+\t\ttouch "$$STUMBLED"; echo "the network was away"; exit 1; fi
 test:
 \t@test -f $(VENV)/.tools && echo testing in $(COMPOSE_PROJECT_NAME)
 \t@if [ "{{ framework }}" = "$$HANG" ]; then touch $$HANGING; sleep 600; fi
@@ -110,6 +112,17 @@ def start(checkout: Path, engine: FakeEngine, tmp_path: Path, here: Path):
 def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("retries, passes", [("0", False), ("1", True)])
+def test_a_step_is_repeated_as_often_as_allowed_and_the_results_tell(start, here, tmp_path, retries, passes):
+    stumble = {"STUMBLE": "one-a", "STUMBLED": str(tmp_path / "stumbled")}
+    done = finished(start("--framework", "one", "--json", "m.json", "--retries", retries, **stumble))
+    assert (done.returncode == 0) == passes, done.stdout
+    retried = {r["id"]: r["retried"] for r in json.loads((here / "m.json").read_text())["combinations"]}
+    assert len(retried["one-cpu-a"]) == passes
+    assert retried["one-cpu-b"] == []
+    assert "the network was away" in done.stdout
 
 
 def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
@@ -214,7 +227,7 @@ def test_too_little_disk_is_one_line_before_anything_starts(engine, monkeypatch,
     usage = shutil._ntuple_diskusage(100, 97, 3 * 10**9)  # type: ignore[attr-defined]
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, keep=False)
+    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, retries=0, keep=False)
     with pytest.raises(SagegenError, match=r"3 GB of free disk and this run needs 16 GB – free some"):
         run.run(matrix.select({"device": ("gpu",), "framework": ("pytorch",)}))
 

@@ -95,21 +95,23 @@ def train(job: Job[Hyperparameters]) -> None:
     else:
         model = build(x, hp)
 
-    history = model.fit(
-        batches(x, y, hp, epoch),
-        steps_per_epoch=-(-len(y) // hp.batch_size),
-        validation_data=validation,
-        initial_epoch=epoch,
-        epochs=hp.epochs,
-        shuffle=False,  # the generator did it
-        callbacks=[EndOfEpoch(job, checkpoints)],
-        verbose=0,
-    )
+    if not job.should_stop():
+        history = model.fit(
+            batches(x, y, hp, epoch),
+            steps_per_epoch=-(-len(y) // hp.batch_size),
+            validation_data=validation,
+            initial_epoch=epoch,
+            epochs=hp.epochs,
+            shuffle=False,  # the generator did it
+            callbacks=[EndOfEpoch(job, checkpoints)],
+            verbose=0,
+        )
+        epoch += len(history.epoch)
 
-    if job.is_leader:
+    if job.is_leader and epoch > 0:
         with atomic(job.model_dir / MODEL_FILE) as path:
             model.save(path, include_optimizer=False)
-        evaluate(job, model, epoch + len(history.epoch))
+        evaluate(job, model, epoch)
 
 
 def batches(

@@ -174,9 +174,12 @@ def test_any_other_command_prints_the_usage_and_exits_64(containers: Containers,
     assert "train" in done.stderr and "serve" in done.stderr
 
 
-def test_an_instance_without_a_gpu_is_refused_where_one_is_required(containers: Containers) -> None:
-    done = containers.run("--env", "REQUIRE_GPU=1", "--env", "NVIDIA_VISIBLE_DEVICES=void", command=["serve"])
-    assert done.returncode == 78
+@pytest.mark.parametrize(("command", "exit_code"), [("serve", 78), ("train", 1)])
+def test_an_instance_without_a_gpu_is_refused_where_one_is_required(
+    containers: Containers, command: str, exit_code: int
+) -> None:
+    done = containers.run("--env", "REQUIRE_GPU=1", "--env", "NVIDIA_VISIBLE_DEVICES=void", command=[command])
+    assert done.returncode == exit_code
     assert "no GPU is visible" in done.stderr
 
 

@@ -39,8 +39,10 @@ def run() -> int:
     """Train once: read the job, call model.train, and see that it left a model."""
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     try:
-        from byoc import framework, job, manifest, workers
+        from byoc import framework, gpu, job, manifest, workers
 
+        if gpu.required() and not gpu.count():
+            raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
         say(framework.prepare(threads=workers.cpus()))
         model = importlib.import_module("model")
         current = job.read(model.Hyperparameters, should_stop=lambda: stop.received)

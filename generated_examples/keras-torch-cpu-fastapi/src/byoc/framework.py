@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 # A worker's memory before a model is loaded.
-WORKER_MEMORY_MIB = 700
+WORKER_MEMORY_MIB = 800
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("keras", "torch")
 

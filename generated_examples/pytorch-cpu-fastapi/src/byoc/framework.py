@@ -3,7 +3,7 @@
 import os
 
 # A worker's memory before a model is loaded.
-WORKER_MEMORY_MIB = 450
+WORKER_MEMORY_MIB = 600
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("torch",)
 
