@@ -18,7 +18,7 @@ NGINX = "nginx"
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The socket on which workers get requests: behind nginx, or SageMaker's port where nginx is not installed."""
+    """The workers' socket: behind nginx, or SageMaker's port itself where nginx is not installed."""
     if shutil.which(NGINX):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(settings.run_dir / "workers.sock"))
