@@ -1,7 +1,7 @@
 """`sagegen matrix`: build, test and measure every combination in Docker.
 
-Combinations are grouped by the heavy layer of their image. The builds of a group run one after
-another, so the heavy layer is built once; its tests run in parallel. When a group ends its images
+Combinations are grouped by the heavy layer of their image. Builds run one after another, so the
+heavy layer is built once; tests run in parallel. When a group ends its images
 go, so the disk never holds more than a few groups.
 """
 
@@ -19,7 +19,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -191,7 +191,7 @@ class Run:
         self.slots = Budget(self.jobs, self.stop)
         self.memory = Budget(self.engine.free_memory(), self.stop)
         self.space = Budget(self.disk, self.stop)
-        self.rendering, self.setting_up = threading.Lock(), threading.Lock()
+        self.rendering, self.setting_up, self.building = (threading.Lock() for _ in range(3))
         self.watch = DiskWatch(self.engine)
         self.layers: dict[str, Layers] = {}
         self.log_folder = (self.logs or Path("matrix-logs")).absolute()
@@ -250,13 +250,11 @@ class Run:
                 raise
 
     def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
-        building = threading.Lock()
         with self.space.hold(_disk_need(group)):
-            if self.watch.growth() + _disk_need(group) > self.disk:
-                self.engine.prune_build_cache()
             try:
+                self._build_group(group, results)
                 with ThreadPoolExecutor(len(group)) as pool:
-                    list(pool.map(lambda c: self._prove(c, results[c.id], building), group))
+                    list(pool.map(lambda c: self._prove(c, results[c.id]), group))
                 # Alone on the machine: a neighbour's build would be measured as our cold start.
                 with self.slots.hold(self.jobs):
                     for c in group:
@@ -264,13 +262,31 @@ class Run:
             finally:
                 self._sweep(group)
 
-    def _prove(self, combination: Combination, result: Result, building: threading.Lock) -> None:
-        """Render, build, test and train."""
+    def _build_group(self, group: list[Combination], results: dict[str, Result]) -> None:
+        """Build one after the other, so that the heavy layer is built once.
+
+        No other group builds meanwhile: making room for one would take that layer from the other.
+        """
+        while not self.building.acquire(timeout=0.5):
+            if self.stop.is_set():
+                raise Stopped
+        try:
+            if self.watch.growth() + _disk_need(group) > self.disk:
+                self.engine.prune_build_cache()
+            for c in group:
+                log = self._log(c)
+                log.unlink(missing_ok=True)
+                with self._noted(results[c.id], log), self._turn(c):
+                    self._tried(self._build, c, results[c.id], log)
+        finally:
+            self.building.release()
+
+    def _prove(self, combination: Combination, result: Result) -> None:
+        """Test what was built, and train."""
         log = self._log(combination)
-        log.unlink(missing_ok=True)
-        with self._noted(result, log), self._turn(combination, building) as built:
-            self._tried(self._build, combination, result, log)
-            built()
+        if not result.built:
+            return
+        with self._noted(result, log), self._turn(combination):
             self._tried(self._test, combination, result, log)
             self.board.step(result.id, "training")
             sample = self._repository(combination) / "local_test/opt_ml"
@@ -308,18 +324,11 @@ class Run:
             self.board.ended(result.id, result.status, f"{result.failure} – see {log}")
 
     @contextmanager
-    def _turn(self, combination: Combination, building: threading.Lock) -> Iterator[Callable[[], None]]:
-        """Hold a slot and memory for the block, and the group's build until the given function is called."""
+    def _turn(self, combination: Combination) -> Iterator[None]:
+        """Hold a slot and memory for the block."""
         model = combination.context["fw"]["worker_memory_mib"] * 2**20
-        with ExitStack() as turn:
-            while not building.acquire(timeout=0.5):
-                if self.stop.is_set():
-                    raise Stopped
-            build = turn.enter_context(ExitStack())
-            build.callback(building.release)
-            turn.enter_context(self.slots.hold(1))
-            turn.enter_context(self.memory.hold(model * self.engine.cpus + WORK_MEMORY))
-            yield build.close
+        with self.slots.hold(1), self.memory.hold(model * self.engine.cpus + WORK_MEMORY):
+            yield
 
     def _tried(
         self,
