@@ -1,5 +1,7 @@
 """Training metrics: one way to print them, and the regexes by which SageMaker reads them (T-75)."""
 
+import importlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 
@@ -14,3 +16,16 @@ def line(values: Mapping[str, float]) -> str:
 def definitions(names: Iterable[str]) -> list[dict[str, str]]:
     """AlgorithmSpecification.MetricDefinitions of create_training_job, for metrics printed by `line`."""
     return [{"Name": name, "Regex": rf"\b{re.escape(name)}={NUMBER};"} for name in names]
+
+
+def main() -> None:
+    """Print the definitions of model.py's METRICS as JSON (`make metrics`)."""
+    from byoc import framework
+
+    framework.prepare(threads=1)
+    model = importlib.import_module("model")
+    print(json.dumps(definitions(model.METRICS), indent=2))
+
+
+if __name__ == "__main__":
+    main()
