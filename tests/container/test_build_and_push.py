@@ -50,7 +50,7 @@ class Project:
         return done.stderr + done.stdout
 
     def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        identity = ("-c", "user.name=t", "-c", "user.email=t")
         return run("git", *identity, *arguments, cwd=self.folder, env=self.env, check=True).stdout.strip()
 
     def replace(self, program: str, script: str) -> None:
