@@ -11,6 +11,8 @@ from byoc import gpu
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("keras", "jax")
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = False
 
 
 {% if gpu %}

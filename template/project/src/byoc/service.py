@@ -1,4 +1,4 @@
-"""The model behind the web application: loaded once per worker, asked from many threads."""
+"""The model behind the web application: loaded once, asked from many threads."""
 
 import importlib
 import os
@@ -60,7 +60,6 @@ class Service:
         self._batcher = Batcher(self._predict, options) if options else None
         self.request_threads = plan.request_threads
         self._concurrency = plan.workers * plan.request_threads
-        standby.report(standby.READY)
 
     def _warm_up(self) -> None:
         """Predict once: frameworks compile on first use, and a ready model has answered (S-14)."""

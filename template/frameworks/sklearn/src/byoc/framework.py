@@ -11,6 +11,8 @@ from byoc import gpu
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("sklearn",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = False
 
 
 def prepare(threads: int) -> str:
@@ -41,6 +43,8 @@ from importlib.metadata import version
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("sklearn",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = True
 
 
 def prepare(threads: int) -> str:
