@@ -1,18 +1,18 @@
 """gunicorn's settings: workers from the plan, limits from SageMaker's table."""
 
-from byoc import limits
+from byoc import limits, loading
+from byoc.loading import on_starting, post_fork, post_worker_init  # noqa: F401 – gunicorn's hooks
 from byoc.workers import plan
 
 _plan = plan()
 
 wsgi_app = "wsgi:app"
-workers = _plan.workers
 worker_class = "gthread"
+workers = _plan.workers
 threads = _plan.request_threads
-# Each worker loads the model itself: frameworks with threads or CUDA do not survive a fork.
-preload_app = False
+preload_app = loading.is_shared(_plan)
 # gunicorn > nginx > SageMaker, so that the one who gives up first is the one who can say why.
-timeout = max(limits.STARTUP_SECONDS, limits.current().timeout_seconds + 20)
+timeout = limits.current().timeout_seconds + 20
 graceful_timeout = limits.DRAIN_SECONDS
 keepalive = 75
 control_socket_disable = True

@@ -1,4 +1,4 @@
-"""What uvicorn imports in each worker: loads the model, then offers the application."""
+"""What gunicorn imports, once or in each worker: loads the model, then offers the application."""
 
 from byoc.service import Service
 from predictor import Predictor

@@ -6,14 +6,13 @@ request and response objects, and a hop to a thread, would each cost more than t
 
 import asyncio
 import os
-import threading
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import Counter
 from starlette.routing import Route
 
 from byoc import service as model_service
@@ -24,6 +23,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+INLINE = Counter("invocations_inline_total", "Requests predicted on the event loop, because they are short.")
 HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -34,11 +34,9 @@ class Predictor:
         self._service = service
         self._threads = ThreadPoolExecutor(service.request_threads, thread_name_prefix="predict")
         self._hung = 0
-        self._busy_since = 0.0
         self.app = _other_routes(service)
         # Reached only with a wrong method, which is then refused as FastAPI does it.
         self.app.router.routes.append(Route("/invocations", self._invocations, methods=["POST"]))
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,10 +61,10 @@ class Predictor:
             answer = self._service.submit(body, content_type, accept)
             response = await asyncio.wrap_future(answer)
         elif self._service.is_short(len(body)):
-            # Cheaper than a thread. If the guess is wrong, `serve` answers /ping meanwhile.
-            self._busy_since = time.monotonic()
+            # Cheaper than a thread. If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn
+            # replaces a worker that never comes back.
+            INLINE.inc()
             response = self._service.invoke(body, content_type, accept)
-            self._busy_since = 0.0
         else:
             response = await self._invoke_in_thread(body, content_type, accept)
         headers = [
@@ -96,13 +94,6 @@ class Predictor:
     def _give_up(self) -> None:
         say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
         os._exit(HUNG)
-
-    def _watch(self) -> None:
-        """End this worker when a prediction that was to be short blocks it for longer than anyone waits."""
-        while True:
-            time.sleep(1)
-            if self._busy_since and time.monotonic() - self._busy_since > self._service.timeout_seconds:
-                self._give_up()
 
 
 def _other_routes(service: Service) -> FastAPI:

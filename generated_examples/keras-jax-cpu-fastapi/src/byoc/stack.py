@@ -1,14 +1,15 @@
-"""This image's serving stack: uvicorn workers on one listening socket, and on a side door."""
+"""This image's serving stack: gunicorn and its uvicorn workers on one listening socket, and on a side door."""
 
 import socket
 import sys
+from pathlib import Path
 
-from byoc import limits
 from byoc.processes import Process
 from byoc.settings import Settings
 from byoc.standby import Standby
 
 BACKLOG = 2048
+PROGRAM = Path(__file__).parent.parent
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -25,34 +26,7 @@ def start(settings: Settings, server_socket: socket.socket) -> tuple[list[Proces
     side_door.bind(str(path))
     side_door.listen(BACKLOG)
     listeners = (server_socket.fileno(), side_door.detach())
-    command = [sys.executable, "-m", "byoc.stack", str(settings.plan.workers), *map(str, listeners)]
+    command = [sys.executable, "-m", "gunicorn", "--config", str(PROGRAM / "gunicorn.conf.py")]
+    for descriptor in listeners:
+        command += ["--bind", f"fd://{descriptor}"]
     return [Process(command, pass_fds=listeners)], Standby(server_socket, settings.run_dir, path)
-
-
-def main(workers: int, descriptors: list[int]) -> None:
-    """Run uvicorn on inherited sockets. With several workers it replaces one that dies."""
-    import uvicorn
-    from uvicorn.supervisors import Multiprocess
-
-    config = uvicorn.Config(
-        "asgi:app",
-        workers=workers,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        backlog=BACKLOG,
-        # Longer than any proxy in front keeps a connection: the side that sends must be the one that closes.
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=limits.DRAIN_SECONDS,
-        # A worker that does not react for longer than SageMaker waits is beyond help, and is replaced.
-        timeout_worker_healthcheck=limits.current().timeout_seconds,
-    )
-    listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    if workers > 1:
-        Multiprocess(config, sockets=listeners).run()
-    else:
-        uvicorn.Server(config).run(sockets=listeners)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(descriptor) for descriptor in sys.argv[2:]])

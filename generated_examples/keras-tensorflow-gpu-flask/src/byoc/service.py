@@ -1,4 +1,4 @@
-"""The model behind the web application: loaded once per worker, asked from many threads."""
+"""The model behind the web application: loaded once, asked from many threads."""
 
 import importlib
 import os
@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from byoc import codecs, framework, gpu, limits, manifest, paths, standby, workers
@@ -60,7 +60,6 @@ class Service:
         self._batcher = Batcher(self._predict, options) if options else None
         self.request_threads = plan.request_threads
         self._concurrency = plan.workers * plan.request_threads
-        standby.report(standby.READY)
 
     def _warm_up(self) -> None:
         """Predict once: frameworks compile on first use, and a ready model has answered (S-14)."""
@@ -165,12 +164,10 @@ def refusal(status: int, reason: str) -> Response:
 
 def metrics() -> Response:
     """All workers' metrics in Prometheus' text format (S-77)."""
-    registry = CollectorRegistry()
+    registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    else:
-        registry.register(INVOCATIONS)
-        registry.register(LATENCY)
     return Response(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
 
 

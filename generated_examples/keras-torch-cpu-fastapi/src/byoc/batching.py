@@ -44,13 +44,23 @@ class Batcher:
         self._predict = predict
         self._options = options
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="batcher", daemon=True).start()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def submit(self, inputs: NDArray[Any]) -> "Future[Sequence[Any]]":
         """The predictions for these rows, once their batch is done; or the error that they alone cause."""
+        if not self._thread:
+            self._start()
         request = _Request(inputs, Future())
         self._waiting.put(request)
         return request.answer
+
+    def _start(self) -> None:
+        """Not before the first request: a thread that was there before the fork would be lost in it."""
+        with self._starting:
+            if not self._thread:
+                self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         left_over: _Request | None = None

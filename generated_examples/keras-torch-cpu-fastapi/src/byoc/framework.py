@@ -7,6 +7,8 @@ from pathlib import Path
 WORKER_MEMORY_MIB = 800
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("keras", "torch")
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = False
 
 
 def prepare(threads: int) -> str:

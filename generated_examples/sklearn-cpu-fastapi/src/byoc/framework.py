@@ -7,6 +7,8 @@ from importlib.metadata import version
 WORKER_MEMORY_MIB = 220
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("sklearn",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = True
 
 
 def prepare(threads: int) -> str:

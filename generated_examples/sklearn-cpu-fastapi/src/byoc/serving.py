@@ -8,6 +8,7 @@ replaced (S-06).
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from byoc import gpu, limits, stack, workers
@@ -16,6 +17,8 @@ from byoc.settings import Settings
 from byoc.standby import ADDRESS_VARIABLE, Standby
 
 CRASHED = 1
+# What the stack's own processes get to give up by themselves.
+KILL_MARGIN_SECONDS = 2
 REFUSED = 78  # EX_CONFIG of sysexits.h
 
 
@@ -88,8 +91,10 @@ def _watch(processes: list[Process], standby: Standby, stop: StopRequest) -> int
 
 def _stop(processes: list[Process]) -> None:
     """Stop from the outside in: whoever accepts requests first, whoever answers them last."""
+    deadline = time.monotonic() + limits.DRAIN_SECONDS + KILL_MARGIN_SECONDS
     for process in processes:
         process.ask_to_stop()
-        if not wait_until(lambda process=process: process.exit_code is not None, limits.DRAIN_SECONDS):  # type: ignore[misc]
-            say(f"{process.name} did not finish within {limits.DRAIN_SECONDS} s and is killed")
+        left = deadline - time.monotonic()
+        if not wait_until(lambda process=process: process.exit_code is not None, left):  # type: ignore[misc]
+            say(f"{process.name} did not finish in time and is killed")
             process.kill()

@@ -6,6 +6,8 @@ import os
 WORKER_MEMORY_MIB = 600
 # What the artifact is made with; its manifest tells their versions.
 MODULES = ("tensorflow",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = False
 
 
 def prepare(threads: int) -> str:

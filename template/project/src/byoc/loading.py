@@ -6,6 +6,7 @@ GPU contexts do not survive a fork.
 
 import gc
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -40,8 +41,9 @@ def on_starting(arbiter: Any) -> None:
     gc.freeze()
 
 
-def post_fork(_arbiter: Any, worker: Any) -> None:
+def post_fork(arbiter: Any, worker: Any) -> None:
     """gunicorn's hook in a new worker, before it loads anything."""
+    _obey_stop(arbiter)
     np.random.seed()  # else all workers would draw the same numbers
     loaded = worker.byoc_loaded = threading.Event()
 
@@ -51,6 +53,14 @@ def post_fork(_arbiter: Any, worker: Any) -> None:
             worker.notify()
 
     threading.Thread(target=beat, daemon=True).start()
+
+
+def _obey_stop(arbiter: Any) -> None:
+    """End if the request to stop came just after the fork, where gunicorn's own handler swallows it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while not arbiter.SIG_QUEUE.empty():
+        if arbiter.SIG_QUEUE.get() == signal.SIGTERM:
+            os._exit(0)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -22,13 +22,19 @@ class Process:
     popen: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Start the command in this container's log."""
-        self.popen = subprocess.Popen(self.command, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL)
+        """Start the command, whose output goes to this container's log."""
+        self.popen = subprocess.Popen(
+            self.command,
+            pass_fds=self.pass_fds,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, who stop things in the right order
+        )
 
     @property
     def name(self) -> str:
         """How the log calls it."""
-        return os.path.basename(self.command[0])
+        program, *arguments = self.command
+        return arguments[1] if arguments[:1] == ["-m"] else os.path.basename(program)
 
     @property
     def exit_code(self) -> int | None:
@@ -42,9 +48,9 @@ class Process:
             self.popen.send_signal(self.stop_signal)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it and its children at once."""
         if self.popen and self.exit_code is None:
-            self.popen.kill()
+            os.killpg(self.popen.pid, signal.SIGKILL)
             self.popen.wait()
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from byoc import codecs, framework, gpu, limits, manifest, paths, standby, workers
@@ -164,12 +164,10 @@ def refusal(status: int, reason: str) -> Response:
 
 def metrics() -> Response:
     """All workers' metrics in Prometheus' text format (S-77)."""
-    registry = CollectorRegistry()
+    registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    else:
-        registry.register(INVOCATIONS)
-        registry.register(LATENCY)
     return Response(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
 
 
