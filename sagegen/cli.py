@@ -70,11 +70,13 @@ def list_(as_json: bool) -> None:
               help="Keep every log here (default: those of failures, in matrix-logs).")  # fmt: skip
 @click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True,
               help="Failed builds or tests that each combination may repeat; the results tell.")  # fmt: skip
+@click.option("--no-check", is_flag=True, help="Leave out `make check`.")
 @click.option("--keep", is_flag=True, help="Keep the images.")
 def matrix(**options: Any) -> int:
-    """Build and test every combination in Docker.
+    """Build, test and check every combination in Docker.
 
-    Renders, builds and runs the generated repository's own `make test` for each, and measures its image.
+    Renders and builds each generated repository, runs its own `make test` and `make check`, and measures its
+    image.
     Exits with 1 if any combination failed; one failure does not stop the others.
     """
     from sagegen.matrix import matrix
@@ -101,6 +103,8 @@ def matrix(**options: Any) -> int:
               type=click.Choice(["table", "json", "junit", "sarif", "markdown"]),
               help="How the report looks.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), envvar="SAGEGEN_CHECK_JSON",
+              help="Write it as JSON too [env: SAGEGEN_CHECK_JSON].")  # fmt: skip
 @click.option("--list", "list_rules", is_flag=True, help="Show every rule, and the rows without one.")
 @click.option("--explain", metavar="ID", help="Tell the whole story of one row of the contract.")
 def check(**options: Any) -> int:

@@ -1,4 +1,4 @@
-"""`sagegen matrix`: build, test and measure every combination in Docker.
+"""`sagegen matrix`: build, test, check and measure every combination in Docker.
 
 Combinations are grouped by the heavy layer of their image. Builds run one after another, so the
 heavy layer is built once; tests run in parallel. When a group ends its images
@@ -7,11 +7,13 @@ go, so the disk never holds more than a few groups.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -61,6 +63,11 @@ class Result:
     built: bool = False
     build_seconds: float | None = None
     tests: dict[str, int] | None = None
+    #: How many rules of `sagegen check` ended in PASS, WARN, FAIL and SKIP.
+    check: dict[str, int] | None = None
+    check_seconds: float | None = None
+    #: What the check looked at twice, and what it had found at first.
+    check_again: list[str] = field(default_factory=list)
     image_bytes: int | None = None
     unique_bytes: int | None = None
     cold_start_seconds: float | None = None
@@ -86,6 +93,7 @@ def matrix(
     proof_file: Path | None,
     logs: Path | None,
     retries: int,
+    no_check: bool,
     keep: bool,
 ) -> int:
     """Run the selected combinations, print and write the results, and say whether all passed."""
@@ -111,6 +119,7 @@ def matrix(
         build_args=build_arg,
         logs=logs,
         retries=retries,
+        check=not no_check,
         keep=keep,
     )
     with answering():
@@ -183,6 +192,7 @@ class Run:
     build_args: tuple[str, ...]
     logs: Path | None
     retries: int
+    check: bool
     keep: bool
     name: str = field(default_factory=lambda: f"sagegen-{os.getpid()}")
 
@@ -207,6 +217,7 @@ class Run:
             Board(list(results)) as self.board,
         ):
             self.folder = Path(folder)
+            self._install_self()
             try:
                 self._run_groups(groups, results)
             finally:
@@ -282,12 +293,14 @@ class Run:
             self.building.release()
 
     def _prove(self, combination: Combination, result: Result) -> None:
-        """Test what was built, and train."""
+        """Test and check what was built, and train."""
         log = self._log(combination)
         if not result.built:
             return
         with self._noted(result, log), self._turn(combination):
             self._tried(self._test, combination, result, log)
+            if self.check:
+                self._tried(self._check, combination, result, log)
             self.board.step(result.id, "training")
             sample = self._repository(combination) / "local_test/opt_ml"
             shutil.copytree(sample, self._opt_ml(combination))
@@ -370,6 +383,27 @@ class Run:
         if not result.tests or not result.tests["passed"]:
             raise StepFailed("make test ran no test")
 
+    def _check(self, combination: Combination, result: Result, log: Path) -> None:
+        """`make check`, as the user of the repository would; a warning fails as a failure does."""
+        self.board.step(result.id, "checking")
+        self._report(combination).unlink(missing_ok=True)
+        failed: StepFailed | None = None
+        try:
+            self._make("check", combination, log)
+        except StepFailed as failure:  # one broken rule already; the report names them all
+            failed = failure
+        try:
+            report = json.loads(self._report(combination).read_text())
+        except (OSError, ValueError):
+            raise failed or StepFailed("make check left no report") from None
+        result.check, result.check_seconds = report["counts"], report["seconds"]
+        result.check_again = report["again"]
+        broken = [f"{v['outcome']} {v['id']}" for v in report["verdicts"] if v["outcome"] in ("FAIL", "WARN")]
+        if broken:
+            raise StepFailed(f"sagegen check: {', '.join(broken)}")
+        if failed:
+            raise failed
+
     def _make(self, target: str, combination: Combination, log: Path) -> float:
         """`make TARGET` in the generated repository, into its log; how long it took."""
         begun = time.monotonic()
@@ -411,6 +445,8 @@ class Run:
         build_args = [argument.replace("{python}", python) for argument in self.build_args]
         environment = {
             **os.environ,
+            "PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}",
+            "SAGEGEN_CHECK_JSON": str(self._report(combination)),
             "IMAGE": self._image(combination),
             "VENV": self._venv,
             "PYTEST_ADDOPTS": f"--junitxml={self._junit(combination)}",
@@ -426,6 +462,17 @@ class Run:
         """One virtual environment for all repositories: their test tools are the same."""
         return str(self.folder / "venv")
 
+    @property
+    def _programs(self) -> Path:
+        """A folder with this very sagegen, for `make check`."""
+        return self.folder / "bin"
+
+    def _install_self(self) -> None:
+        program = self._programs / "sagegen"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m sagegen "$@"\n')
+        program.chmod(0o755)
+
     def _log(self, combination: Combination) -> Path:
         return self.log_folder / f"{combination.id}.log"
 
@@ -437,6 +484,9 @@ class Run:
 
     def _junit(self, combination: Combination) -> Path:
         return self.folder / combination.id / "junit.xml"
+
+    def _report(self, combination: Combination) -> Path:
+        return self.folder / combination.id / "check.json"
 
     def _image(self, combination: Combination) -> str:
         return f"sagegen-matrix/{combination.id}:{self.name}"

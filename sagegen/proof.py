@@ -1,4 +1,4 @@
-"""What the last complete matrix proved, shipped as data: {combination: image size, tests, date}."""
+"""What the last complete matrix proved, shipped as data: {combination: image size, tests, rules, date}."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def record(file: Path, results: Mapping[str, Any]) -> None:
                 "image_bytes": result["image_bytes"],
                 "tests": result["tests"]["passed"],
             }
+            if result["check"]:
+                known[result["id"]]["rules"] = result["check"]["PASS"]
     file.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
 
 
@@ -36,7 +38,8 @@ def sentence(combination: str) -> str | None:
     if not (known := proofs().get(combination)):
         return None
     size = known["image_bytes"] / 1e9
-    return f"{combination}: {known['tests']} tests passed on {known['date']}, image {size:.2f} GB"
+    rules = f" and {known['rules']} rules" if "rules" in known else ""
+    return f"{combination}: {known['tests']} tests{rules} passed on {known['date']}, image {size:.2f} GB"
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:

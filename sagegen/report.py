@@ -78,7 +78,18 @@ class Board:
         return table
 
 
-COLUMNS = ("combination", "built", "tests", "size GB", "unique GB", "build s", "cold start s", "peak MB")
+COLUMNS = (
+    "combination",
+    "built",
+    "tests",
+    "check",
+    "size GB",
+    "unique GB",
+    "build s",
+    "cold start s",
+    "peak MB",
+)
+WORDS = COLUMNS[:4]
 
 
 def rows(outcome: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -87,7 +98,8 @@ def rows(outcome: dict[str, Any]) -> list[tuple[str, ...]]:
         (
             result["id"],
             "yes" if result["built"] else "no",
-            _tests(result["tests"]),
+            _counts(result["tests"]),
+            _counts(result["check"]),
             _scaled(result["image_bytes"], 1e9, 2),
             _scaled(result["unique_bytes"], 1e9, 2),
             _scaled(result["build_seconds"], 1, 1),
@@ -116,7 +128,7 @@ def print_table(outcome: dict[str, Any]) -> None:
         console.width = 120  # a log has no edge to fit into
     table = Table(box=box.SIMPLE_HEAD)
     for column in COLUMNS:
-        numeric = column not in ("combination", "built", "tests")
+        numeric = column not in WORDS
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for result, row in zip(outcome["combinations"], rows(outcome), strict=True):
         table.add_row(*row, style=None if result["status"] == "passed" else STYLES["failed"])
@@ -126,6 +138,8 @@ def print_table(outcome: dict[str, Any]) -> None:
             console.print(Text(f"{result['id']}: {result['failure']} – see {result['log']}", style="red"))
         for reason in result["retried"]:
             console.print(Text(f"{result['id']}: once more, because {reason}", style="yellow"))
+        for rule in result["check_again"]:
+            console.print(Text(f"{result['id']}: {rule}", style="yellow"))
     console.print(Text(summary(outcome)))
 
 
@@ -181,8 +195,8 @@ def _end_of_log(log: str | None, lines: int = 40) -> str:
         return ""
 
 
-def _tests(tests: dict[str, int] | None) -> str:
-    return ", ".join(f"{count} {what}" for what, count in tests.items() if count) if tests else "–"
+def _counts(counts: dict[str, int] | None) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) if counts else "–"
 
 
 def _scaled(value: float | None, unit: float, digits: int) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shlex
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sagegen.check.containers import Lab, Spec, Volume, make_tar
+from sagegen.check.containers import Box, Lab, Spec, Volume, make_tar
 from sagegen.check.fixture import Fixture, Job
 from sagegen.check.limits import Limits
+
+if TYPE_CHECKING:
+    from sagegen.check.probe import Address
+    from sagegen.check.scenarios.serving import Startup
 
 JOB_ENVIRONMENT = {
     "TRAINING_JOB_NAME": "sagegen-check",
@@ -24,6 +30,16 @@ class Payload:
     content_type: str
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A server that is healthy and stays up for the next who needs one."""
+
+    startup: Startup
+    box: Box
+    address: Address
+    place: ExitStack  # takes it down
+
+
 class Bench:
     """Shared by all scenarios of one check."""
 
@@ -36,6 +52,7 @@ class Bench:
         self.limits = limits
         self.gpus = gpus
         self._data: dict[str, str] = {}
+        self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
 
     @property
@@ -50,6 +67,15 @@ class Bench:
     def declares(self, feature: str) -> bool:
         """Whether the image says, by a label for which SageMaker has none, that it has a feature."""
         return feature in self.labels.get("sagegen.features", "").split()
+
+    def keep(self, purpose: str, kept: Kept) -> None:
+        """Leave a healthy server to a later scenario; what nobody takes goes with the lab."""
+        self._kept[purpose] = kept
+
+    def take(self, purpose: str) -> Kept | None:
+        """Take over such a server, if there is one and it still runs."""
+        kept = self._kept.pop(purpose, None)
+        return kept if kept and kept.box.state().running else None
 
     def data(self, kind: str) -> str:
         """The volume with the channels, made once for each kind."""

@@ -7,6 +7,7 @@ check and wherever the engine is.
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import sys
 import tarfile
@@ -27,13 +28,14 @@ from sagegen.engine import Engine
 from sagegen.errors import USAGE, SagegenError
 
 LABEL = "sagegen.check"
+PID_LABEL = f"{LABEL}.pid"
 PIDS = 512
 LOG_BYTES = 4 * 2**20
 LOG_LINES = 4000
 FILE_BYTES = 2**20
 ARCHIVE_BYTES = 16 * 2**30
 SPOOL_BYTES = 32 * 2**20
-POLL_SECONDS = 0.05
+CPU_PERIOD = 100_000
 EXEC_SECONDS = 10.0
 
 
@@ -71,6 +73,7 @@ class Spec:
     cpus: float | None = None
     tty: bool = False
     inside: str | None = None  # the container whose network this one shares
+    neighbour: int | None = None  # the port of the one that shares this one's
 
     def options(self) -> list[str]:
         """The options of the `docker run` line that a person would type, volumes aside."""
@@ -120,6 +123,25 @@ class File:
     content: bytes = b""
 
 
+@dataclass(frozen=True)
+class Found:
+    """One file of the image: f, d or l as `find` says it, and the beginning of a program's content."""
+
+    path: str
+    kind: str
+    mode: int
+    size: int
+    target: str = ""
+    head: bytes = b""
+
+
+#: Whose first bytes are looked at.
+PROGRAMS = ("train", "serve")
+HEAD_BYTES = 4096
+FOUND = r"%y\t%m\t%s\t%p\t%l\n"
+FIND_SECONDS = 60.0
+
+
 class Lab:
     """Runs containers of one image, and takes everything away again."""
 
@@ -129,7 +151,7 @@ class Lab:
         self.image = image
         self._gpus = gpus
         self._id = secrets.token_hex(6)
-        self._labels = {LABEL: self._id}
+        self._labels = {LABEL: self._id, PID_LABEL: str(os.getpid())}
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._network: str | None = None
@@ -224,7 +246,8 @@ class Lab:
             "mem_limit": spec.memory or self.memory,
             "memswap_limit": spec.memory or self.memory,
             "pids_limit": PIDS,
-            "nano_cpus": int(spec.cpus * 1e9) if spec.cpus else None,
+            "cpu_period": CPU_PERIOD if spec.cpus else None,
+            "cpu_quota": int(spec.cpus * CPU_PERIOD) if spec.cpus else None,
             "log_config": LogConfig(type="json-file", config={"max-size": f"{LOG_BYTES}", "max-file": "2"}),
             "read_only": spec.read_only,
             "tmpfs": {"/tmp": "mode=1777"} if spec.read_only else None,
@@ -233,7 +256,7 @@ class Lab:
         }
         if spec.network and not self.direct:
             port = int(spec.environment.get("SAGEMAKER_BIND_TO_PORT", 8080))
-            host["port_bindings"] = {port: ("127.0.0.1",)}
+            host["port_bindings"] = {one: ("127.0.0.1",) for one in (port, spec.neighbour) if one}
         networking = None
         if spec.network:
             endpoint = self._api.create_endpoint_config(aliases=[spec.alias] if spec.alias else None)
@@ -269,18 +292,44 @@ class Lab:
         layers = self._api.history(self.image)  # type: ignore[no-untyped-call]
         return [str(layer.get("CreatedBy") or "") for layer in layers]
 
-    def export(self) -> Iterator[tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]]:
-        """Every file of the image; the first bytes too where the file is a program called train or serve."""
+    def find(self, conditions: Sequence[str]) -> list[Found] | None:
+        """What the image's own `find` finds; None where it has none that is GNU's."""
+        searched = ("/", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/dev", ")", "-prune")
+        command = (*searched, "-o", "(", *conditions, ")", "-printf", FOUND)
+        with self.container(Spec(command=command, entrypoint=("find",), user="0")) as box:
+            try:
+                box.start()
+            except StartFailed:
+                return None
+            ended = box.wait(FIND_SECONDS)
+            lines = [text for _, text in box.logs()]
+            if ended.code != 0 or len(lines) >= LOG_LINES:
+                return None
+            found = []
+            for line in lines:
+                kind, mode, size, path, target = [*line.split("\t"), "", "", "", ""][:5]
+                if not path.startswith("/") or not mode or not size.isdigit():
+                    return None
+                program = kind == "f" and path.rsplit("/", 1)[-1] in PROGRAMS
+                found.append(
+                    Found(path, kind, int(mode, 8), int(size), target, box.head(path) if program else b"")
+                )
+            return found
+
+    def export(self) -> Iterator[Found]:
+        """Every file of the image, the slow way: through an archive of all of them."""
         with self.container(Spec(command=("export",), entrypoint=("export",))) as box:
             stream = self._api.export(box.id, chunk_size=2**20)
             with tarfile.open(fileobj=_Stream(stream), mode="r|", errorlevel=0) as archive:
                 for entry in archive:
                     self.check_open()
-                    if entry.isfile() and entry.name.rsplit("/", 1)[-1] in ("train", "serve"):
+                    head = b""
+                    if entry.isfile() and entry.name.rsplit("/", 1)[-1] in PROGRAMS:
                         content = archive.extractfile(entry)
-                        yield entry, content.read(4096) if content else b""
-                    else:
-                        yield entry
+                        head = content.read(HEAD_BYTES) if content else b""
+                    kind = "d" if entry.isdir() else "l" if entry.issym() else "f"
+                    path = "/" + entry.name.removeprefix("./").strip("/")
+                    yield Found(path, kind, entry.mode, entry.size, entry.linkname, head)
                     archive.members = []  # type: ignore[attr-defined]
 
 
@@ -321,6 +370,7 @@ class Box:
 
     def state(self) -> Exit:
         """How it ended, if it has."""
+        self._lab.check_open()
         state = self._api.inspect_container(self.id)["State"]
         if state["Status"] in ("created", "running", "paused", "restarting", "removing"):
             return Exit(None, self.age)
@@ -329,12 +379,17 @@ class Box:
 
     def wait(self, seconds: float) -> Exit:
         """Wait for its end, at most so long."""
+        # Asking for the state over and over would cost the engine more than many an image does.
         deadline = time.monotonic() + seconds
-        pause = POLL_SECONDS
-        while (state := self.state()).running and time.monotonic() < deadline:
-            self._lab.pause(pause)
-            pause = min(0.25, pause * 1.1)
+        while (state := self.state()).running and (left := deadline - time.monotonic()) > 0:
+            with suppress(requests.Timeout, requests.ConnectionError, NotFound):
+                self._api.wait(self.id, timeout=max(0.05, left))  # type: ignore[arg-type]
         return state
+
+    def hurry(self) -> None:
+        """Take away the limit of its CPU."""
+        with suppress(DockerException):
+            self._api.update_container(self.id, cpu_quota=-1)
 
     def signal(self, name: str) -> bool:
         """Send a signal to PID 1; False where it has ended."""
@@ -383,6 +438,24 @@ class Box:
             spool.write(b"\0" * 10240)  # an empty archive
         spool.seek(0)
         return spool
+
+    def has_file(self, folder: str) -> bool:
+        """Whether a folder holds a file, at any depth."""
+        try:
+            chunks, _ = self._api.get_archive(self.id, folder)
+            with tarfile.open(fileobj=_Stream(iter(chunks)), mode="r|") as archive:
+                return any(entry.isfile() for entry in archive)
+        except (DockerException, tarfile.TarError):
+            return False
+
+    def head(self, path: str) -> bytes:
+        """The beginning of a file."""
+        archive = self.archive(path)
+        with archive, suppress(tarfile.TarError), tarfile.open(fileobj=archive, mode="r|") as entries:
+            for entry in entries:
+                content = entries.extractfile(entry)
+                return content.read(HEAD_BYTES) if content else b""
+        return b""
 
     def files(self, folder: str) -> dict[str, File]:
         """What lies in a folder, by relative path, with the beginning of each file's content."""

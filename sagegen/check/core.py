@@ -89,6 +89,18 @@ def doubtful(text: str, line: str = "", **measured: float | int | str) -> Verdic
     return Verdict(Outcome.WARN, text, measured, line)
 
 
+def unclaimed(claimed: bool, verdict: Verdict) -> Verdict:
+    """A breach of what binds only in a hosting mode that the endpoint chooses, such as serverless.
+
+    Where the image says that it is meant for that mode, the breach counts in full. Where it does not, nobody
+    may ever host it so: a warning then says what would happen.
+    """
+    if claimed or verdict.outcome:
+        return verdict
+    text = f"{verdict.text} (counts on serverless endpoints only)"
+    return Verdict(Outcome.WARN, text, verdict.measured, verdict.line)
+
+
 def skipped(reason: str) -> Verdict:
     """The rule cannot be judged here."""
     return Verdict(Outcome.SKIP, reason)
@@ -105,8 +117,12 @@ class Scenario(Generic[T]):
     name: str
     run: Callable[[Bench, Evidence], T]
     after: tuple[Scenario[Any], ...]
+    #: Those that go first where they are needed anyway: this one uses what they leave.
+    later: tuple[Scenario[Any], ...]
     #: Its timings are judged: nothing else may run meanwhile.
     quiet: bool
+    #: A busy machine can spoil it: before a breach is reported, it runs a second time.
+    again: bool
 
     @property
     def title(self) -> str:
@@ -115,12 +131,17 @@ class Scenario(Generic[T]):
 
 
 def scenario(
-    name: str, *, after: tuple[Scenario[Any], ...] = (), quiet: bool = False
+    name: str,
+    *,
+    after: tuple[Scenario[Any], ...] = (),
+    later: tuple[Scenario[Any], ...] = (),
+    quiet: bool = False,
+    again: bool = False,
 ) -> Callable[[Callable[[Bench, Evidence], T]], Scenario[T]]:
     """Turn a function into a scenario that runs when those before it have."""
 
     def register(run: Callable[[Bench, Evidence], T]) -> Scenario[T]:
-        return Scenario(name, run, after, quiet)
+        return Scenario(name, run, after, later, quiet, again)
 
     return register
 
@@ -136,6 +157,11 @@ class Evidence:
         if isinstance(found, Skip):
             raise found
         return cast(T, found)
+
+    def get(self, scenario: Scenario[T]) -> T | None:
+        """The same; None where there is nothing."""
+        found = self._found.get(scenario)
+        return None if isinstance(found, Skip) else cast("T | None", found)
 
     def add(self, scenario: Scenario[T], found: T | Skip) -> None:
         """Keep a scenario's result, or why it has none."""

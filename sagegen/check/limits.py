@@ -1,7 +1,7 @@
-"""SageMaker's waits, and the check's own.
+"""SageMaker's limits, and the check's own.
 
-SAGEGEN_CHECK_SCALE multiplies the long ones, so that the tests of the check need not wait two minutes to see
-a SIGTERM ignored. It is meant for those tests: a real check leaves it unset.
+SAGEGEN_CHECK_SCALE multiplies the large ones, so that the tests of the check need not wait two minutes to see
+a SIGTERM ignored, nor build an image of 10 GB. It is meant for those tests: a real check leaves it unset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SCALE_VARIABLE = "SAGEGEN_CHECK_SCALE"
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds."""
+    """Seconds, and bytes where the name says so."""
 
     timeout: float = 480.0  # one training run, or a server's way to its first healthy ping
     startup: float = 480.0  # S-13
@@ -31,6 +31,7 @@ class Limits:
     ping: float = 2.0  # S-12
     ping_slow: float = 1.0
     connect: float = 0.25  # S-21
+    image_bytes: float = 10e9  # SV-01
 
     @classmethod
     def make(cls, timeout: float | None = None) -> Limits:
@@ -41,6 +42,7 @@ class Limits:
             " linger late_host give_up timeout"
         )
         values = {name: getattr(cls, name) * scale for name in long.split()}
+        values["image_bytes"] = cls.image_bytes * scale
         values["load"] = max(1.5, cls.load * scale)
         values["late_host"] = max(3.0, values["late_host"])
         if timeout is not None:

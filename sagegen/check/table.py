@@ -60,7 +60,9 @@ def explain(identity: str) -> str:
     if rule is None:
         return f"{row.id} ({row.level})  {row.requirement}\n\nNo rule of its own: {row.how}"
     scenarios = "\n".join(f"  - {one.title}" for one in core.needed([rule]))
-    breach = core.BREACH[rule.level]
+    breach: str = core.BREACH[rule.level]
+    if rule.level is core.Level.IF_USED:
+        breach += ", where the image claims the feature"
     return (
         f"{rule.id} ({rule.level}, {rule.area})  {rule.title}\n\n"
         f"Why:           {rule.why}\n"

@@ -19,7 +19,7 @@ from cli_tools import fails
 from fake_engine import FakeEngine
 from helpers import ROOT
 
-from sagegen import matrix
+from sagegen import __version__, matrix
 from sagegen.engine import Engine
 from sagegen.errors import SagegenError
 
@@ -42,6 +42,13 @@ test:
 \t@test -f $(VENV)/.tools && echo testing in $(COMPOSE_PROJECT_NAME)
 \t@if [ "{{ framework }}" = "$$HANG" ]; then touch $$HANGING; sleep 600; fi
 \t@set -- $(PYTEST_ADDOPTS); printf '<a><testsuite tests="5" skipped="1"/></a>' > "$${1#--junitxml=}"
+check:
+\t@sagegen --version && echo "checking $(IMAGE) {{ framework }}-{{ stack }}"
+\t@test "{{ framework }}-{{ stack }}" != "$$SILENT"
+\t@case "{{ framework }}-{{ stack }}" in "$$WARNS") set -- WARN;; "$$FAILS") set -- FAIL;; *) set -- PASS;; \\
+\tesac; printf '{"seconds": 2.5, "again": ["S-12 looked at twice"], ' > "$$SAGEGEN_CHECK_JSON"; \\
+\tprintf '"counts": {"%s": 1, "SKIP": 3}, "verdicts": [{"id": "S-17", "outcome": "%s"}]}' $$1 $$1 \\
+\t\t>> "$$SAGEGEN_CHECK_JSON"; test $$1 != FAIL
 $(VENV)/.tools: requirements-dev.txt
 \tmkdir -p $(VENV) && touch $@
 """
@@ -138,10 +145,15 @@ def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
         assert c["tests"] == {"passed": 4, "failed": 0, "skipped": 1}
         assert c["image_bytes"] == 120_000_000 and c["unique_bytes"] == 20_000_000
         assert c["cold_start_seconds"] >= 0
+        assert c["check"] == {"PASS": 1, "SKIP": 3} and c["check_seconds"] == 2.5
     proofs = json.loads((here / "out/p.json").read_text())
-    assert proofs["one-cpu-a"] == {"date": outcome["date"][:10], "image_bytes": 120_000_000, "tests": 4}
+    assert proofs["one-cpu-a"] == {"date": outcome["date"][:10], "image_bytes": 120_000_000, "tests": 4,
+                                   "rules": 1}  # fmt: skip
     log = (here / "logs/one-cpu-a.log").read_text()
     assert "from base:3.13 with --build-arg 'MIRROR=http://m 3.13'" in log
+    assert f"sagegen {__version__}\nchecking sagegen-matrix/one-cpu-a:" in log
+    assert "1 PASS, 3 SKIP" in done.stdout and "1 PASS, 3 SKIP" in (here / "out/m.html").read_text()
+    assert done.stdout.count("S-12 looked at twice") == 4
     assert not engine.containers
     removed = [asked for asked in engine.asked if asked.startswith("DELETE /images/")]
     assert len(set(removed)) == 4
@@ -165,6 +177,33 @@ def test_one_failure_stops_nothing_else_and_its_log_is_kept_and_named(start, her
     assert str(here / "matrix-logs/one-cpu-a.log") in done.stdout
     assert "no space left on device" in (here / "matrix-logs/one-cpu-a.log").read_text()
     assert "one-cpu-b: passed" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verdict", ["WARNS", "FAILS"])
+def test_a_broken_rule_fails_the_combination_and_is_named(start, here, verdict):
+    done = finished(start("--framework", "one", "--json", "m.json", "--html", "m.html", **{verdict: "one-a"}))
+    assert done.returncode == 1
+    rows = {row["id"]: row for row in json.loads((here / "m.json").read_text())["combinations"]}
+    assert rows["one-cpu-a"]["failure"] == f"sagegen check: {verdict[:4]} S-17"
+    assert rows["one-cpu-a"]["check"][verdict[:4]] == 1
+    assert rows["one-cpu-b"]["status"] == "passed"
+    assert "checking sagegen-matrix/one-cpu-a" in (here / "matrix-logs/one-cpu-a.log").read_text()
+    assert f"{verdict[:4]} S-17" in (here / "m.html").read_text()
+
+
+def test_a_check_without_a_report_fails_the_combination(start):
+    done = finished(start("--framework", "one", SILENT="one-a"))
+    assert done.returncode == 1
+    assert "one-cpu-a: make check failed with status 2: checking sagegen-matrix/one-cpu-a" in done.stdout
+
+
+def test_no_check_leaves_the_check_out(start, here):
+    done = finished(start("--framework", "one", "--no-check", "--json", "m.json", "--proof", "p.json",
+                          FAILS="one-a"))  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    rows = json.loads((here / "m.json").read_text())["combinations"]
+    assert [row["check"] for row in rows] == [None, None]
+    assert "rules" not in json.loads((here / "p.json").read_text())["one-cpu-a"]
 
 
 def test_a_log_is_plain_lines(start):
@@ -227,7 +266,7 @@ def test_too_little_disk_is_one_line_before_anything_starts(engine, monkeypatch,
     usage = shutil._ntuple_diskusage(100, 97, 3 * 10**9)  # type: ignore[attr-defined]
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, retries=0, keep=False)
+    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, retries=0, check=True, keep=False)
     with pytest.raises(SagegenError, match=r"3 GB of free disk and this run needs 16 GB – free some"):
         run.run(matrix.select({"device": ("gpu",), "framework": ("pytorch",)}))
 

@@ -41,13 +41,15 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
-def test_the_image_builds_trains_serves_and_passes_its_own_tests(
+def test_the_image_passes_its_own_tests_and_keeps_the_contract(
     combination: str, outcome: dict[str, Any]
 ) -> None:
     [row] = [row for row in outcome["combinations"] if row["id"] == combination]
     assert row["status"] == "passed", f"{row['failure']} – {row['log']}"
     assert row["tests"]["passed"] > 0
     assert row["tests"]["failed"] == 0
+    assert row["check"]["PASS"] > 0
+    assert row["check"]["FAIL"] == row["check"]["WARN"] == 0
     assert row["cold_start_seconds"] > 0
     assert row["peak_memory_bytes"] > 0
 

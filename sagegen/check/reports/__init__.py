@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagegen.check.core import Area, Outcome, Rule, Verdict
@@ -20,6 +20,8 @@ class Report:
     image: str
     verdicts: Mapping[Rule, Verdict]
     seconds: float
+    #: What was looked at twice, and the first verdict on it. `verdicts` has the second.
+    again: Mapping[Rule, Verdict] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -32,6 +34,14 @@ class Report:
         """One line."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         return f"{self.image}: {counts} in {self.seconds:.0f} s"
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each rule that was looked at twice."""
+        return [
+            f"{rule.id} looked at twice: {first.outcome} ({first.text}), then {self.verdicts[rule].outcome}"
+            for rule, first in self.again.items()
+        ]
 
     def by_area(self) -> dict[Area, dict[Rule, Verdict]]:
         """The verdicts, grouped."""

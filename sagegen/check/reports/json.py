@@ -10,13 +10,14 @@ from sagegen.check.reports import Report
 
 
 def render(report: Report) -> str:
-    """One object: image, seconds, counts and verdicts."""
+    """One object: image, seconds, counts, what was looked at twice, and verdicts."""
     return (
         json.dumps(
             {
                 "image": report.image,
                 "seconds": round(report.seconds, 1),
                 "counts": report.counts,
+                "again": report.notes,
                 "verdicts": [entry(rule, verdict) for rule, verdict in report.verdicts.items()],
             },
             indent=2,

@@ -8,7 +8,7 @@ from sagegen.check.reports import Report
 
 def render(report: Report) -> str:
     """A table per area, then what to mend."""
-    lines = [f"# sagegen check `{report.image}`", "", report.summary, ""]
+    lines = [f"# sagegen check `{report.image}`", "", report.summary, *report.notes, ""]
     for area, verdicts in report.by_area().items():
         lines += [f"## {area}", "", "| | Rule | | Found |", "|---|---|---|---|"]
         for rule, verdict in verdicts.items():

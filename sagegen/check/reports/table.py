@@ -13,16 +13,21 @@ from sagegen.check.reports import Report
 
 COLOURS = {Outcome.PASS: "green", Outcome.WARN: "yellow", Outcome.FAIL: "red", Outcome.SKIP: "bright_black"}
 
+WIDTH = 140
+
 
 def show(report: Report) -> None:
     """Print it."""
-    _print(report, Console(highlight=False, soft_wrap=False))
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDTH  # a log has no edge to fit into
+    _print(report, console)
 
 
 def render(report: Report) -> str:
     """The same as text."""
     buffer = io.StringIO()
-    _print(report, Console(file=buffer, width=140, highlight=False))
+    _print(report, Console(file=buffer, width=WIDTH, highlight=False))
     return buffer.getvalue()
 
 
@@ -56,4 +61,6 @@ def _print(report: Report, console: Console) -> None:
             if verdict.line:
                 console.print(Text(f"  try   {verdict.line}"), soft_wrap=True)
             console.print()
+    for note in report.notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
     console.print(Text(report.summary), soft_wrap=True)

@@ -1,10 +1,22 @@
-"""Chapter IMG and the static half of T and S: what can be seen without running anything."""
+"""Chapter IMG and the static half of T and S: what can be seen without training or serving."""
 
 from __future__ import annotations
 
 import re
 
-from sagegen.check.core import Area, Evidence, Level, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.core import (
+    Area,
+    Evidence,
+    Level,
+    Verdict,
+    broken,
+    doubtful,
+    passed,
+    rule,
+    skipped,
+    unclaimed,
+)
+from sagegen.check.limits import Limits
 from sagegen.check.scenarios.image import IMAGE, Image
 
 STATIC = Area.STATIC
@@ -301,7 +313,7 @@ def no_secrets(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-01",
-    Level.RECOMMENDED,
+    Level.IF_USED,
     STATIC,
     "At most 10 GB, as serverless endpoints require",
     why="A serverless endpoint refuses larger images, and every instance downloads them.",
@@ -312,6 +324,6 @@ def no_secrets(evidence: Evidence) -> Verdict:
 def size(evidence: Evidence) -> Verdict:
     image = evidence[IMAGE]
     total = int(image.attributes.get("Size") or 0)
-    if total > 10e9:
-        return broken(f"{total / 1e9:.1f} GB", image.line, bytes=total)
+    if total > Limits.make().image_bytes:
+        return unclaimed(image.serverless, broken(f"{total / 1e9:.1f} GB", image.line, bytes=total))
     return passed(f"{total / 1e9:.2f} GB", bytes=total)

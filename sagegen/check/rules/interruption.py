@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.limits import Limits
 from sagegen.check.scenarios.features import INCREMENTAL, PIPE
 from sagegen.check.scenarios.training import (
+    CLUSTER,
     RESUMED,
-    SHARDS,
     TERMINATED,
     TRAIN,
-    TWO_HOSTS,
-    Cluster,
+    Run,
     repeats,
 )
 
@@ -106,8 +107,8 @@ def resumes(evidence: Evidence) -> Verdict:
     return passed(f"{count} checkpoints; the restarted job goes on from there", checkpoints=count)
 
 
-def _trouble(cluster: Cluster) -> Verdict | None:
-    for host, run in cluster.runs.items():
+def _trouble(runs: Mapping[str, Run]) -> Verdict | None:
+    for host, run in runs.items():
         if not run.ok:
             return broken(f"{host}: {run.end}", run.line)
     return None
@@ -121,13 +122,13 @@ def _trouble(cluster: Cluster) -> Verdict | None:
     why="Hosts start at different moments, and their names resolve late.",
     fix="Retry until every host of resourceconfig.json resolves, for some minutes.",
     page=RUNNING,
-    needs=(TWO_HOSTS,),
+    needs=(CLUSTER,),
 )
 def late_host(evidence: Evidence) -> Verdict:
-    found = evidence[TWO_HOSTS]
+    found = evidence[CLUSTER].late
     if trouble := _trouble(found):
         return trouble
-    times = [run.exit.seconds for run in found.runs.values()]
+    times = [run.exit.seconds for run in found.values()]
     return passed(f"both ended well, after {times[0]:.1f} s and {times[1]:.1f} s")
 
 
@@ -139,13 +140,13 @@ def late_host(evidence: Evidence) -> Verdict:
     why="The model folders of all hosts end in one archive: of two files of one name, one is lost.",
     fix="Let one host write the model, or put the host's name into the file's.",
     page="your-algorithms-training-algo-output",
-    needs=(TWO_HOSTS,),
+    needs=(CLUSTER,),
 )
 def no_clash(evidence: Evidence) -> Verdict:
-    found = evidence[TWO_HOSTS]
+    found = evidence[CLUSTER].late
     if _trouble(found):
         raise Skip("training on two hosts did not succeed, see T-44")
-    first, second = found.runs.values()
+    first, second = found.values()
     for folder in ("model", "output"):
         mine, theirs = getattr(first, folder), getattr(second, folder)
         for name in sorted(mine.keys() & theirs.keys()):
@@ -163,10 +164,11 @@ def no_clash(evidence: Evidence) -> Verdict:
     why="ShardedByS3Key deals objects out: with fewer objects than hosts, some get none.",
     fix="Treat an empty channel on a host as no work, and let the others finish.",
     page=RUNNING,
-    needs=(SHARDS,),
+    needs=(CLUSTER,),
 )
 def empty_shard(evidence: Evidence) -> Verdict:
-    return _trouble(evidence[SHARDS]) or passed("both ended well")
+    found = evidence[CLUSTER].empty
+    return _trouble(found) or passed(f"all {len(found)} ended well")
 
 
 @rule(

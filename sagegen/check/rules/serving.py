@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.core import (
+    Area,
+    Evidence,
+    Level,
+    Skip,
+    Verdict,
+    broken,
+    doubtful,
+    passed,
+    rule,
+    skipped,
+    unclaimed,
+)
 from sagegen.check.limits import Limits
 from sagegen.check.scenarios.serving import (
     CORRUPT,
@@ -180,8 +192,9 @@ def startup(evidence: Evidence) -> Verdict:
 )
 def honest_ping(evidence: Evidence) -> Verdict:
     found = evidence[SERVE].healthy()
-    if found.first is not None and found.payload and found.golden and found.golden.ok and not found.first.ok:
-        return broken(f"right after the first 200 the model answers {found.first}", found.curl(found.post()))
+    first = found.startup.first
+    if first is not None and found.payload and found.golden and found.golden.ok and not first.ok:
+        return broken(f"right after the first 200 the model answers {first}", found.curl(found.post()))
     corrupt = evidence[CORRUPT]
     if corrupt.ok:
         return broken(
@@ -264,7 +277,7 @@ def ping_under_load(evidence: Evidence) -> Verdict:
 def invocations(evidence: Evidence) -> Verdict:
     found = evidence[SERVE].healthy()
     if found.golden is None:
-        answer = found.first
+        answer = found.startup.first
         if answer is not None and (answer.status in (404, 405)):
             return broken(f"POST /invocations: {answer}", found.curl(found.post()))
         return skipped("no request to try it with – give one with --payload and --content-type")
@@ -702,7 +715,7 @@ def small_share(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-03",
-    Level.RECOMMENDED,
+    Level.IF_USED,
     SERVE_AREA,
     "Healthy within 3 minutes with 1 CPU and 2 GB",
     why="A serverless endpoint gives up after 3 minutes.",
@@ -718,13 +731,14 @@ def serverless_start(evidence: Evidence) -> Verdict:
         raise Skip("not healthy with 1 CPU and 2 GB, see S-75")
     seconds = startup.healthy_seconds or 0.0
     if seconds > limit:
-        return broken(f"{seconds:.0f} s of 180 s", startup.line, seconds=round(seconds, 1))
+        late = broken(f"{seconds:.0f} s of 180 s", startup.line, seconds=round(seconds, 1))
+        return unclaimed(found.claimed, late)
     return passed(f"{seconds:.1f} s", seconds=round(seconds, 2))
 
 
 @rule(
     "SV-04",
-    Level.RECOMMENDED,
+    Level.IF_USED,
     SERVE_AREA,
     "Serves as any user, on a read-only file system",
     why="A serverless endpoint may not run as root and may not let the container write anywhere but /tmp.",
@@ -733,19 +747,20 @@ def serverless_start(evidence: Evidence) -> Verdict:
     needs=(SERVERLESS,),
 )
 def any_user(evidence: Evidence) -> Verdict:
+    # Never more than a warning: the need of permissions is documented, the file system that they meet is not.
     found = evidence[SERVERLESS]
     if not found.startup.ok:
         if found.limited is not None and found.limited.ok:
-            return broken(found.startup.trouble, found.startup.line)
+            return doubtful(found.startup.trouble, found.startup.line)
         raise Skip("not healthy with 1 CPU and 2 GB, see S-75")
     if found.golden is not None and not found.golden.ok:
-        return broken(f"POST /invocations: {found.golden}", found.startup.line)
+        return doubtful(f"POST /invocations: {found.golden}", found.startup.line)
     return passed("healthy as 993:990 with a read-only root")
 
 
 @rule(
     "SV-05",
-    Level.RECOMMENDED,
+    Level.PLATFORM,
     SERVE_AREA,
     "Needs less than 5 GB of disk",
     why="A serverless endpoint has 5 GB, however much memory it has.",
@@ -756,5 +771,6 @@ def any_user(evidence: Evidence) -> Verdict:
 def disk(evidence: Evidence) -> Verdict:
     found = evidence[SERVE].healthy()
     if found.written > 5e9:
-        return broken(f"{found.written / 1e9:.1f} GB written", found.line, bytes=found.written)
+        much = broken(f"{found.written / 1e9:.1f} GB written", found.line, bytes=found.written)
+        return unclaimed(found.serverless, much)
     return passed(f"{found.written / 1e6:.1f} MB written", bytes=found.written)

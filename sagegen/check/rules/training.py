@@ -10,8 +10,6 @@ from sagegen.check.scenarios.training import (
     BAD,
     BIG_WRITES,
     EMPTY,
-    ENTRYPOINT,
-    ISOLATED,
     SDK_DRIVER,
     TRAIN,
     VARIANTS,
@@ -50,14 +48,19 @@ def train_starts(evidence: Evidence) -> Verdict:
     why="ContainerEntrypoint replaces it: an environment that only the ENTRYPOINT sets up is then missing.",
     fix="Set variables with ENV in the Dockerfile, not in the ENTRYPOINT script.",
     page=DOCKERFILE,
-    needs=(IMAGE, ENTRYPOINT),
+    needs=(VARIANTS,),
 )
 def own_entrypoint(evidence: Evidence) -> Verdict:
-    image = evidence[IMAGE]
-    if not image.entrypoint or "train" not in image.programs:
+    if not evidence[VARIANTS].own_program:
         return skipped("the image has an ENTRYPOINT or a `train` on the PATH, not both")
-    run = evidence[ENTRYPOINT]
-    return passed(run.end) if run.ok else broken(run.end, run.line)
+    return _trained(evidence, "T-05")
+
+
+def _trained(evidence: Evidence, variation: str) -> Verdict:
+    run = evidence[VARIANTS].runs[variation]
+    if run.ok and run.model:
+        return passed("trained")
+    return broken("left no model" if run.ok else run.end, run.line)
 
 
 @rule(
@@ -104,10 +107,13 @@ def no_terminal(evidence: Evidence) -> Verdict:
     why="With network isolation nothing can be downloaded; and without it others' servers decide.",
     fix="Install packages and fetch weights when the image is built; give downloads a short timeout.",
     page="mkt-algo-model-internet-free",
-    needs=(ISOLATED,),
+    needs=(TRAIN,),
 )
 def no_network(evidence: Evidence) -> Verdict:
-    run = evidence[ISOLATED]
+    base = evidence[TRAIN]
+    run = base.isolated or base.run
+    if not run.ok and not run.needs_network():
+        base.succeeded()
     return passed(run.end) if run.ok else broken(run.end, run.line)
 
 
@@ -192,10 +198,7 @@ def read_only_channels(evidence: Evidence) -> Verdict:
 def _variation(identity: str, title: str, why: str, fix: str, page: str, level: Level) -> None:
     @rule(identity, level, Area.TRAIN, title, why=why, fix=fix, page=page, needs=(VARIANTS,))
     def judge(evidence: Evidence) -> Verdict:
-        run = evidence[VARIANTS].runs[identity]
-        if run.ok and run.model:
-            return passed("trained")
-        return broken("left no model" if run.ok else run.end, run.line)
+        return _trained(evidence, identity)
 
 
 _variation(

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from sagegen.check.bench import Bench, Payload
 from sagegen.check.core import Evidence, scenario
 from sagegen.check.probe import Client, Exchange
-from sagegen.check.scenarios.serving import LINES, START, Startup, enlarged, headers, patience, served
+from sagegen.check.scenarios.serving import (
+    LINES,
+    PIPELINE,
+    START,
+    Startup,
+    enlarged,
+    headers,
+    patience,
+    served,
+)
 
 LARGEST = 100 * 10**6
 BATCH = {
@@ -35,18 +44,20 @@ class Transform:
     capitals: Startup | None = None
 
 
-@scenario("batch", after=(START,))
+@scenario("batch", after=(START,), later=(PIPELINE,), again=True)
 def TRANSFORM(bench: Bench, evidence: Evidence) -> Transform:
     """Serves as a batch transform job does, with all of its variables."""
     ordinary = evidence[START]
     ordinary.healthy()
     seconds = patience(bench, ordinary)
-    with served(bench, evidence, seconds=seconds, environment={"SAGEMAKER_BATCH": "True"}) as (
-        capitals,
-        _,
-        _a,
-    ):
-        pass
+    capitals = None
+    pipeline = evidence.get(PIPELINE)
+    if pipeline and pipeline.batch:
+        capitals = pipeline.second
+    else:
+        environment = {"SAGEMAKER_BATCH": "True"}
+        with served(bench, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
+            pass
     with served(bench, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
         found = Transform(startup, capitals=capitals)
         if not address:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagegen.check.bench import Bench
+from sagegen.check.containers import PROGRAMS
 from sagegen.check.core import Evidence, scenario
 
-PROGRAMS = ("train", "serve")
 DRIVER = re.compile(
     r"(^|/)(libcuda\.so\.\d{3}[\d.]*|libnvidia-ml\.so\.\d{3}[\d.]*|nvidia-smi|nvidia\.ko(\.\w+)?)$"
 )
@@ -37,11 +37,17 @@ class Image:
     attributes: dict[str, Any]
     history: list[str]
     manifest_type: str | None
+    serverless: bool = False  # it says that it is meant for serverless endpoints
     opt_ml: list[str] = field(default_factory=list)
     drivers: list[str] = field(default_factory=list)
-    cuda: bool = False
+    libraries: list[str] = field(default_factory=list)
     programs: dict[str, Program] = field(default_factory=dict)
     executables: set[str] = field(default_factory=set)
+
+    @property
+    def cuda(self) -> bool:
+        """It has CUDA's libraries."""
+        return bool(self.libraries)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -69,37 +75,41 @@ class Image:
         return f"docker run --rm --entrypoint ls {self.name} -la {path}"
 
 
+#: What the rules look for, as conditions of `find`.
+WANTED = (
+    *("-path", "/opt/ml/*", "-not", "-type", "d"),
+    *("-o", "-name", "train", "-o", "-name", "serve", "-o", "-path", "/bin/sh", "-o", "-path", "/usr/bin/sh"),
+    *("-o", "-name", "libcuda.so*", "-o", "-name", "libnvidia-ml.so*", "-o", "-name", "nvidia-smi"),
+    *("-o", "-name", "nvidia.ko*", "-o", "-name", "libcudart.so*", "-o", "-name", "libcublas.so*"),
+)
+
+
 @scenario("image")
 def IMAGE(bench: Bench, _: Evidence) -> Image:
-    """Reads the image's configuration and files."""
+    """Reads the image's configuration and looks for files."""
     lab = bench.lab
-    image = Image(lab.image, lab.attributes, lab.history(), lab.manifest_type())
-    search = [p.strip("/") for p in image.environment.get("PATH", "/usr/bin:/bin").split(":")]
-    links: dict[str, str] = {}
+    image = Image(lab.image, lab.attributes, lab.history(), lab.manifest_type(), bench.declares("serverless"))
+    search = [p.rstrip("/") for p in image.environment.get("PATH", "/usr/bin:/bin").split(":")]
     found: dict[str, Program] = {}
     with suppress(tarfile.TarError):
-        for item in lab.export():
-            entry, head = item if isinstance(item, tuple) else (item, b"")
-            path = entry.name.removeprefix("./").strip("/")
-            if path.startswith("opt/ml/") and not entry.isdir():
-                image.opt_ml.append(f"/{path}")
-            if DRIVER.search(path) and not HARMLESS.search(path) and not entry.issym() and entry.size:
-                image.drivers.append(f"/{path}")
-            if LIBRARY.search(path):
-                links[path] = "cuda"
-            folder, name = path.rsplit("/", 1) if "/" in path else ("", path)
-            if name in PROGRAMS and not entry.isdir():
-                found[path] = Program(f"/{path}", entry.mode, head, entry.linkname if entry.issym() else "")
-            if folder in search and not entry.isdir():
-                image.executables.add(name)
+        files = lab.find(WANTED)
+        for file in lab.export() if files is None else files:
+            if file.kind == "d":
+                continue
+            if file.path.startswith("/opt/ml/"):
+                image.opt_ml.append(file.path)
+            if DRIVER.search(file.path) and not HARMLESS.search(file.path) and file.kind == "f" and file.size:
+                image.drivers.append(file.path)
+            if LIBRARY.search(file.path):
+                image.libraries.append(file.path)
+            if file.path.rsplit("/", 1)[-1] in PROGRAMS:
+                found[file.path] = Program(file.path, file.mode, file.head, file.target)
             # /bin is a link to /usr/bin in today's distributions.
-            if folder in ("bin", "usr/bin") and name in ("sh", "bash"):
-                image.executables.add(f"/bin/{name}")
+            if file.path in ("/bin/sh", "/usr/bin/sh"):
+                image.executables.add("/bin/sh")
     for name in PROGRAMS:
         for folder in search:
             if program := found.get(f"{folder}/{name}"):
-                target = found.get(program.link.strip("/")) if program.link else program
-                image.programs[name] = target or program
+                image.programs[name] = found.get(program.link, program) if program.link else program
                 break
-    object.__setattr__(image, "cuda", "cuda" in links.values())
     return image

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from sagegen.check.bench import Bench, Payload
+from sagegen.check.bench import Bench, Kept, Payload
 from sagegen.check.containers import Box, Exit, Spec, StartFailed, Volume
 from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.fixture import GARBAGE
@@ -52,6 +52,7 @@ class Startup:
     listening: tuple[tuple[str, int], ...] | None = None
     connected: bool = False
     log: str = ""
+    first: Exchange | None = None  # the first request, right after the first healthy ping
     predicts: bool = False  # it answered the payload
 
     @property
@@ -95,14 +96,11 @@ def start(
         except StartFailed as error:
             return Startup(line, str(error)), None
     answers: list[Exchange] = []
-    address, connected, wrong_since = None, False, None
+    connected, wrong_since = False, None
     healthy: float | None = None
+    address = None
     while box.age < patience:
-        state = box.state()
-        if not state.running:
-            log = "\n".join(text for _, text in box.logs())
-            return Startup(line, answers=tuple(answers), exit=state, connected=connected, log=log), None
-        address = box.address(port)
+        address = address or box.address(port)
         if address:
             answer = ask(address, "GET", "/ping", seconds=bench.limits.ping)
             answers.append(answer)
@@ -115,6 +113,10 @@ def start(
             wrong_since = None if sane else wrong_since or time.monotonic()
             if wrong_since and time.monotonic() - wrong_since > bench.limits.give_up:
                 break
+        # An answer says that it runs.
+        if (not answers or answers[-1].status is None) and not (state := box.state()).running:
+            log = "\n".join(text for _, text in box.logs())
+            return Startup(line, answers=tuple(answers), exit=state, connected=connected, log=log), None
         if box.age > bench.limits.give_up / 2 and not connected and _only_elsewhere(box, port):
             break
         bench.lab.pause(0.1 if box.age < 10 else 0.5)
@@ -210,17 +212,29 @@ def enlarged(payload: Payload, size: int) -> bytes:
 # --- the ordinary endpoint ------------------------------------------------------------------------------
 
 
+ORDINARY, SPARE = "ordinary", "spare"
+
+
 @scenario("serve-start", after=(MODEL,))
 def START(bench: Bench, evidence: Evidence) -> Startup:
-    """Starts an ordinary endpoint and waits until it is healthy."""
-    with served(bench, evidence) as (startup, _, address):
-        if not address or not bench.payload:
+    """Starts an ordinary endpoint, waits until it is healthy, and sends the first request."""
+    with ExitStack() as stack:
+        startup, box, address = stack.enter_context(served(bench, evidence))
+        if not address:
             return startup
-        seconds = bench.limits.invocation
-        answer = ask(
-            address, "POST", "/invocations", bench.payload.body, headers(bench.payload), seconds=seconds
-        )
-        return replace(startup, predicts=answer.ok)
+        startup = _first(bench, startup, address)
+        bench.keep(ORDINARY, Kept(startup, box, address, stack.pop_all()))
+        return startup
+
+
+def _first(bench: Bench, startup: Startup, address: Address) -> Startup:
+    """The first request, right after the first healthy ping."""
+    if not bench.payload:
+        kind = {"Content-Type": "application/json"}
+        return replace(startup, first=ask(address, "POST", "/invocations", b"", kind, seconds=10))
+    seconds = bench.limits.invocation
+    answer = ask(address, "POST", "/invocations", bench.payload.body, headers(bench.payload), seconds=seconds)
+    return replace(startup, first=answer, predicts=answer.ok)
 
 
 @dataclass
@@ -231,7 +245,6 @@ class Serving:
     writable: Startup | None = None  # the same with a writable model, where the first was not healthy
     pings: list[Exchange] = field(default_factory=list)
     post_ping: Exchange | None = None
-    first: Exchange | None = None  # the first invocation, right after the first healthy ping
     golden: Exchange | None = None
     junk: Exchange | None = None
     known: Exchange | None = None
@@ -255,6 +268,7 @@ class Serving:
     written: int = 0
     neutral: bool = False
     payload: Payload | None = None
+    serverless: bool = False  # the image says that it is meant for serverless endpoints
 
     @property
     def line(self) -> str:
@@ -288,22 +302,37 @@ class Serving:
         return f"-H 'Content-Type: {kind}' --data-binary @PAYLOAD http://localhost:{PORT}/invocations"
 
 
-@scenario("serve", after=(START,), quiet=True)
+@scenario("serve", after=(START,), quiet=True, again=True)
 def SERVE(bench: Bench, evidence: Evidence) -> Serving:
     """Asks an ordinary endpoint everything that SageMaker may ask, alone on the machine."""
     artifact = evidence[MODEL]
     spec = server(bench, evidence, bench.lab.network())
-    ordinary = evidence[START]
+    ordinary, serverless = evidence[START], bench.declares("serverless")
     if not ordinary.ok:
-        found = Serving(ordinary, neutral=artifact.neutral, payload=bench.payload, log=ordinary.log)
+        found = Serving(
+            ordinary, neutral=artifact.neutral, payload=bench.payload, serverless=serverless, log=ordinary.log
+        )
         if not ordinary.start_error and not artifact.neutral:
             found.writable = _writable(bench, spec, ordinary)
         return found
-    with bench.lab.container(spec) as box:
-        startup, address = start(bench, box, bench.serving(spec))
-        found = Serving(startup, neutral=artifact.neutral, payload=bench.payload, log=startup.log)
-        if not address:
-            return found
+    with ExitStack() as stack:
+        if kept := bench.take(ORDINARY):
+            stack.enter_context(kept.place)
+            startup, box, address = kept.startup, kept.box, kept.address
+        else:
+            startup, box, begun = stack.enter_context(served(bench, evidence))
+            if not begun:
+                return Serving(
+                    startup,
+                    neutral=artifact.neutral,
+                    payload=bench.payload,
+                    serverless=serverless,
+                    log=startup.log,
+                )
+            startup, address = _first(bench, startup, begun), begun
+        found = Serving(
+            startup, neutral=artifact.neutral, payload=bench.payload, serverless=serverless, log=startup.log
+        )
         budget = 180 + 3 * bench.limits.invocation
         client = Client(address, bench.limits.invocation, budget)
         _questions(bench, found, client)
@@ -328,12 +357,6 @@ def _writable(bench: Bench, spec: Spec, startup: Startup) -> Startup:
 
 
 def _questions(bench: Bench, found: Serving, client: Client) -> None:
-    if bench.payload:
-        found.first = client.ask("POST", "/invocations", bench.payload.body, headers(bench.payload))
-    else:
-        found.first = client.ask(
-            "POST", "/invocations", b"", {"Content-Type": "application/json"}, seconds=10
-        )
     for _ in range(PINGS):
         found.pings.append(client.ask("GET", "/ping", seconds=bench.limits.ping))
     found.post_ping = client.ask("POST", "/ping", seconds=bench.limits.ping)
@@ -437,6 +460,77 @@ def CORRUPT(bench: Bench, evidence: Evidence) -> Startup:
 
 
 @dataclass(frozen=True)
+class Pipeline:
+    """Two containers that share one network, each on a port that it was told."""
+
+    label: str
+    claimed: bool
+    first: Startup
+    golden: Exchange | None = None
+    sockets: tuple[tuple[str, int], ...] | None = None
+    second: Startup | None = None
+    both: tuple[Exchange, ...] = ()
+    batch: bool = False  # the second serves with SAGEMAKER_BATCH=True
+
+
+FIRST_PORT, SECOND_PORT, SAFE_PORTS = 9123, 9124, range(9200, 9300)
+
+
+@scenario("serve-pipeline", after=(START,), again=True)
+def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
+    """Serves as two containers of an inference pipeline, on ports other than 8080."""
+    ordinary = evidence[START]
+    ordinary.healthy()
+    name = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+    label, claimed = bench.labels.get(name, ""), name in bench.labels
+    seconds = (
+        patience(bench, ordinary)
+        if bench.claims("accept-bind-to-port")
+        else 4 + 3 * (ordinary.healthy_seconds or 0)
+    )
+
+    def environment(port: int, low: int) -> dict[str, str]:
+        return {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{low}-{low + 49}"}
+
+    with ExitStack() as stack:
+        own = environment(FIRST_PORT, SAFE_PORTS[0])
+        place = served(bench, evidence, seconds=seconds, environment=own, neighbour=SECOND_PORT)
+        first, box, address = stack.enter_context(place)
+        if not address:
+            return Pipeline(label, claimed, first)
+        golden = None
+        if bench.payload and ordinary.predicts:
+            golden = ask(
+                address,
+                "POST",
+                "/invocations",
+                bench.payload.body,
+                headers(bench.payload),
+                seconds=bench.limits.invocation,
+            )
+        listening = sockets(box)
+        found = Pipeline(label, claimed, first, golden, listening)
+        # A transform job may run a pipeline: where the second serves in batch mode, that is known too.
+        for more in ({"SAGEMAKER_BATCH": "True"}, {}):
+            own = {**environment(SECOND_PORT, SAFE_PORTS[50]), **more}
+            spec = replace(box.spec, network=None, inside=box.id, environment=own)
+            with bench.lab.container(spec) as other:
+                second, its_address = start(
+                    bench, other, bench.serving(box.spec), seconds=seconds, port=SECOND_PORT
+                )
+                both = tuple(
+                    ask(where, "GET", "/ping", seconds=bench.limits.ping)
+                    for where in (address, its_address)
+                    if where
+                )
+            found = replace(found, second=second, both=both, batch=bool(more) and second.ok)
+            if second.ok or not claimed:
+                break
+        bench.keep(SPARE, Kept(first, box, address, stack.pop_all()))
+        return found
+
+
+@dataclass(frozen=True)
 class Crash:
     """A server after one of its processes was killed."""
 
@@ -451,14 +545,21 @@ class Crash:
 PROCESSES = 'for d in /proc/[0-9]*; do read -r s < $d/stat && echo "$s"; done 2>/dev/null'
 
 
-@scenario("serve-crash", after=(START,))
+@scenario("serve-crash", after=(START,), later=(PIPELINE,), again=True)
 def CRASH(bench: Bench, evidence: Evidence) -> Crash:
     """Kills each process of the server in turn, to see whether anybody notices."""
     ordinary = evidence[START]
     ordinary.healthy()
-    with served(bench, evidence, seconds=patience(bench, ordinary)) as (startup, box, address):
-        if not address:
-            return Crash(startup, 0)
+    with ExitStack() as stack:
+        if kept := bench.take(SPARE):
+            stack.enter_context(kept.place)
+            startup, box, address = kept.startup, kept.box, kept.address
+        else:
+            place = served(bench, evidence, seconds=patience(bench, ordinary))
+            startup, box, begun = stack.enter_context(place)
+            if not begun:
+                return Crash(startup, 0)
+            address = begun
         children = _processes(box)
         if children is None:
             raise Skip("the image has no shell, so no process in it can be killed")
@@ -508,75 +609,11 @@ def _after_kill(
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """Two containers that share one network, each on a port that it was told."""
-
-    label: str
-    claimed: bool
-    first: Startup
-    golden: Exchange | None = None
-    sockets: tuple[tuple[str, int], ...] | None = None
-    second: Startup | None = None
-    both: tuple[Exchange, ...] = ()
-
-
-FIRST_PORT, SECOND_PORT, SAFE_PORTS = 9123, 9124, range(9200, 9300)
-
-
-@scenario("serve-pipeline", after=(START,))
-def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
-    """Serves as two containers of an inference pipeline, on ports other than 8080."""
-    ordinary = evidence[START]
-    ordinary.healthy()
-    name = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
-    label, claimed = bench.labels.get(name, ""), name in bench.labels
-    seconds = (
-        patience(bench, ordinary)
-        if bench.claims("accept-bind-to-port")
-        else 4 + 3 * (ordinary.healthy_seconds or 0)
-    )
-
-    def environment(port: int, low: int) -> dict[str, str]:
-        return {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{low}-{low + 49}"}
-
-    with served(bench, evidence, seconds=seconds, environment=environment(FIRST_PORT, SAFE_PORTS[0])) as (
-        first,
-        box,
-        address,
-    ):
-        if not address:
-            return Pipeline(label, claimed, first)
-        golden = None
-        if bench.payload and ordinary.predicts:
-            golden = ask(
-                address,
-                "POST",
-                "/invocations",
-                bench.payload.body,
-                headers(bench.payload),
-                seconds=bench.limits.invocation,
-            )
-        listening = sockets(box)
-        spec = replace(
-            box.spec, network=None, inside=box.id, environment=environment(SECOND_PORT, SAFE_PORTS[50])
-        )
-        with bench.lab.container(spec) as other:
-            second, its_address = start(
-                bench, other, bench.serving(box.spec), seconds=seconds, port=SECOND_PORT
-            )
-            both = tuple(
-                ask(where, "GET", "/ping", seconds=bench.limits.ping)
-                for where in (address, its_address)
-                if where
-            )
-        return Pipeline(label, claimed, first, golden, listening, second, both)
-
-
-@dataclass(frozen=True)
 class Serverless:
     """An unprivileged user on a read-only file system; and the same limits without those."""
 
     startup: Startup
+    claimed: bool  # the image says that it is meant for serverless endpoints
     golden: Exchange | None = None
     limited: Startup | None = None  # with only the limits, where the first was not healthy
 
@@ -584,11 +621,12 @@ class Serverless:
 SERVERLESS_MEMORY, SERVERLESS_USER = 2 * 2**30, "993:990"
 
 
-@scenario("serve-serverless", after=(START,))
+@scenario("serve-serverless", after=(START,), again=True)
 def SERVERLESS(bench: Bench, evidence: Evidence) -> Serverless:
     """Serves as an unprivileged user, on a read-only file system, with 1 CPU and 2 GB."""
     ordinary = evidence[START]
     ordinary.healthy()
+    claimed = bench.declares("serverless")
     limits = {"memory": SERVERLESS_MEMORY, "cpus": 1.0}
     seconds = min(bench.limits.timeout, bench.limits.serverless_startup * 2, patience(bench, ordinary) * 4)
     with served(bench, evidence, seconds=seconds, user=SERVERLESS_USER, read_only=True, **limits) as (
@@ -608,9 +646,9 @@ def SERVERLESS(bench: Bench, evidence: Evidence) -> Serverless:
             )
         # The cgroup that refuses memory may kill a worker on the first request.
         if address:
-            return Serverless(startup, golden)
+            return Serverless(startup, claimed, golden)
     with served(bench, evidence, seconds=seconds, **limits) as (limited, _, _address):
-        return Serverless(startup, None, limited)
+        return Serverless(startup, claimed, None, limited)
 
 
 def network_trouble(log: str) -> bool:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from sagegen.check.bench import Bench, tree
-from sagegen.check.containers import SPOOL_BYTES, Box, Exit, File, StartFailed, make_tar
+from sagegen.check.containers import SPOOL_BYTES, Box, Exit, File, Spec, StartFailed, make_tar
 from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.fixture import CHANNEL, Job
+from sagegen.check.scenarios.image import IMAGE
 
 CACHE = "/opt/ml/sagemaker/warmpoolcache"
 BIG_WRITES = 100 * 10**6
@@ -78,6 +79,8 @@ class Base:
     """The ordinary job, and what made it work if it did not at once."""
 
     run: Run
+    #: The same job without any network: this run, where it succeeded.
+    isolated: Run | None = None
     #: Changes of the surroundings with which a job that failed succeeds: T-11, T-20, T-33, T-72.
     cures: Mapping[str, bool] = field(default_factory=dict)
     neutral: bool = False
@@ -148,18 +151,22 @@ def record(box: Box, line: str, state: Exit, *, keep_model: bool = False) -> Run
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
     """The results of calls that run at the same time."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 @scenario("train")
 def TRAIN(bench: Bench, _: Evidence) -> Base:
-    """Trains as an ordinary job: read-only channels, no way out, no terminal, no SM_* variables."""
+    """Trains as an ordinary job: read-only channels, no network, no terminal, no SM_* variables."""
     job = bench.fixture.job
     neutral = bench.fixture.is_neutral
-    run = train(bench, job, keep_model=True)
-    if run.ok or run.start_error or run.exit.running:
-        return Base(run, neutral=neutral, job=job)
+    isolated = run = train(bench, replace(job, network=False), keep_model=True)
+    if run.ok or run.start_error:
+        return Base(run, isolated, neutral=neutral, job=job)
+    if not run.exit.running or run.needs_network():
+        run = train(bench, job, keep_model=True)
+    if run.ok or run.exit.running:
+        return Base(run, isolated, neutral=neutral, job=job)
     # It failed: which single change of the surroundings makes it succeed?
     typed = {key: _typed(value) for key, value in job.hyperparameters.items()}
     changes = {
@@ -178,7 +185,7 @@ def TRAIN(bench: Bench, _: Evidence) -> Base:
             if identity == "T-33":
                 run, job = other, changed
             break
-    return Base(run, cures, neutral, job)
+    return Base(run, isolated, cures, neutral, job)
 
 
 def _typed(text: Any) -> Any:
@@ -284,6 +291,11 @@ def _content_types(job: Job) -> Job:
     return replace(job, channels=channels)
 
 
+def _own_entrypoint(job: Job) -> Job:
+    """ContainerEntrypoint, as `--entrypoint train`."""
+    return replace(job, entrypoint=("train",), command=())
+
+
 def _without(channel: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in channel.items() if key != "ContentType"}
 
@@ -315,13 +327,18 @@ class Variants:
     """For each variation: the run that shows whether the image bears it."""
 
     runs: Mapping[str, Run]
+    #: `train` on the PATH, which could also run without the image's ENTRYPOINT.
+    own_program: bool
 
 
-@scenario("train-variants", after=(TRAIN,))
+@scenario("train-variants", after=(TRAIN, IMAGE))
 def VARIANTS(bench: Bench, evidence: Evidence) -> Variants:
     """Trains under hostile but legal configurations."""
     base = evidence[TRAIN]
     base.succeeded()
+    image = evidence[IMAGE]
+    own_program = bool(image.entrypoint) and "train" in image.programs
+    plain = {**PLAIN, "T-05": _own_entrypoint} if own_program else PLAIN
     runs: dict[str, Run] = {}
 
     def attempt(changes: Mapping[str, Callable[[Job], Job]]) -> None:
@@ -335,18 +352,8 @@ def VARIANTS(bench: Bench, evidence: Evidence) -> Variants:
         for identity, change in changes.items():
             runs[identity] = train(bench, change(base.job))
 
-    together(lambda: attempt(RICH), lambda: attempt(PLAIN))
-    return Variants(runs)
-
-
-@scenario("train-isolated", after=(TRAIN,))
-def ISOLATED(bench: Bench, evidence: Evidence) -> Run:
-    """Trains without any network."""
-    base = evidence[TRAIN]
-    if base.run.needs_network() and not base.run.ok:
-        return base.run
-    base.succeeded()
-    return train(bench, replace(base.job, network=False), seconds=_patience(bench, base.run))
+    together(lambda: attempt(RICH), lambda: attempt(plain))
+    return Variants(runs, own_program)
 
 
 @scenario("train-empty", after=(TRAIN,))
@@ -356,14 +363,6 @@ def EMPTY(bench: Bench, evidence: Evidence) -> Run:
     base.started()
     job = replace(base.job, hyperparameters={}, channels={}, data="none")
     return train(bench, job, seconds=_patience(bench, base.run))
-
-
-@scenario("train-entrypoint", after=(TRAIN,))
-def ENTRYPOINT(bench: Bench, evidence: Evidence) -> Run:
-    """Trains with ContainerEntrypoint, as `--entrypoint train`."""
-    base = evidence[TRAIN]
-    base.succeeded()
-    return train(bench, replace(base.job, entrypoint=("train",), command=()))
 
 
 DRIVER = b"""#!/bin/bash
@@ -430,15 +429,26 @@ def repeats(run: Run, other: Run) -> bool:
     return bool(theirs) and all(mine[shape] >= count for shape, count in theirs.items())
 
 
+#: A job of a second has no middle to interrupt: until then it runs on a part of a CPU.
+SHORT_SECONDS, SLOW_CPUS = 20.0, 0.25
+
+
+def interruptible(bench: Bench, base: Base) -> tuple[Spec, str]:
+    """What to run for a job that is to be interrupted."""
+    spec, line = bench.training(base.job, bench.lab.network())
+    return replace(spec, cpus=SLOW_CPUS if base.run.exit.seconds < SHORT_SECONDS else None), line
+
+
 def midway(box: Box, bench: Bench, base: Run) -> bool:
     """Wait for the first checkpoint; where there are none, for half of the time. False: it has ended."""
-    while box.state().running:
-        if base.checkpoints:
-            if any(file.kind == "file" for file in box.files("/opt/ml/checkpoints").values()):
-                break
-        elif box.age > 0.5 * base.exit.seconds:
-            break
-        bench.lab.pause(0.02)
+    half = 0.5 * base.exit.seconds
+    if box.spec.cpus:
+        # Most of a short job is its start, which uses one CPU.
+        half /= box.spec.cpus
+    while box.state().running and (
+        not box.has_file("/opt/ml/checkpoints") if base.checkpoints else box.age < half
+    ):
+        bench.lab.pause(0.05)
     return box.state().running
 
 
@@ -470,13 +480,13 @@ done 2>/dev/null
 SIGTERM_BIT = 1 << 14
 
 
-@scenario("train-term", after=(TRAIN,))
+@scenario("train-term", after=(TRAIN,), again=True)
 def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
     """Sends SIGTERM in the middle of a training job."""
     base = evidence[TRAIN]
     full = base.succeeded()
     found: dict[str, Any] = {}
-    box_spec, line = bench.training(base.job, bench.lab.network())
+    box_spec, line = interruptible(bench, base)
     line = (
         line.replace("docker run --rm", "docker run --rm --name repro", 1)
         + " # meanwhile: docker stop -t 120 repro"
@@ -491,6 +501,7 @@ def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
         if not box.signal("SIGTERM"):
             return Termination(record(box, line, box.state()), None)
         begun = time.monotonic()
+        box.hurry()
         if children:
             found = _watch_children(box, bench, children)
             box.shell(f"kill -CONT {' '.join(children)}")
@@ -537,14 +548,14 @@ class Restart:
     resumed: Run
 
 
-@scenario("train-resume", after=(TRAIN,))
+@scenario("train-resume", after=(TRAIN,), again=True)
 def RESUMED(bench: Bench, evidence: Evidence) -> Restart:
     """Kills a training job in the middle and starts it again with its checkpoints."""
     base = evidence[TRAIN]
     full = base.succeeded()
     if not full.checkpoints:
         raise Skip("nothing was saved in /opt/ml/checkpoints")
-    spec, line = bench.training(base.job, bench.lab.network())
+    spec, line = interruptible(bench, base)
     with bench.lab.container(spec) as box:
         box.write("/opt/ml", tree(base.job))
         box.start()
@@ -562,44 +573,41 @@ def RESUMED(bench: Bench, evidence: Evidence) -> Restart:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What each host of a cluster did."""
+    """What the hosts of a cluster did: two with data, of which the second came late, and one without."""
 
-    runs: Mapping[str, Run]
+    late: Mapping[str, Run]
+    empty: Mapping[str, Run]
 
 
-def _cluster(bench: Bench, base: Base, *, late: float, shards: bool) -> Cluster:
-    hosts = ["algo-1", "algo-2"]
+@scenario("train-cluster", after=(TRAIN,))
+def CLUSTER(bench: Bench, evidence: Evidence) -> Cluster:
+    """Trains on several hosts, one of which comes late and one of which gets no file."""
+    base = evidence[TRAIN]
+    base.succeeded()
+    late = bench.limits.late_host
+    runs = _cluster(bench, base, {"algo-2": late}, "algo-3")
+    if all(run.ok for run in runs.values()):
+        return Cluster({host: runs[host] for host in ("algo-1", "algo-2")}, runs)
+    # Which of the two was it?
+    return Cluster(_cluster(bench, base, {"algo-2": late}), _cluster(bench, base, {}, "algo-2"))
+
+
+def _cluster(bench: Bench, base: Base, late: Mapping[str, float], empty: str = "") -> dict[str, Run]:
+    """A job on two hosts, or three: when each comes, and which of them gets no file."""
+    hosts = ["algo-1", "algo-2", "algo-3"][: 3 if empty == "algo-3" else 2]
+    seconds = _patience(bench, base.run) + 2 * max(late.values(), default=0.0)
 
     def one(host: str, network: str) -> Run:
         job = base.job.on_host(host, hosts)
-        if host == hosts[1]:
-            if shards:
-                job = replace(job, data="empty")
-            bench.lab.pause(late)
-        if shards:
+        if empty:
             channels = {n: {**c, "S3DistributionType": "ShardedByS3Key"} for n, c in job.channels.items()}
-            job = replace(job, channels=channels)
-        return train(bench, job, network=network, seconds=_patience(bench, base.run) + 2 * late)
+            job = replace(job, channels=channels, data="empty" if host == empty else job.data)
+        bench.lab.pause(late.get(host, 0.0))
+        return train(bench, job, network=network, seconds=seconds)
 
     with bench.lab.cluster() as network:
-        runs = together(lambda: one(hosts[0], network), lambda: one(hosts[1], network))
-    return Cluster(dict(zip(hosts, runs, strict=True)))
-
-
-@scenario("train-two-hosts", after=(TRAIN,))
-def TWO_HOSTS(bench: Bench, evidence: Evidence) -> Cluster:
-    """Trains on two hosts, the second of which comes late."""
-    base = evidence[TRAIN]
-    base.succeeded()
-    return _cluster(bench, base, late=bench.limits.late_host, shards=False)
-
-
-@scenario("train-shards", after=(TRAIN,))
-def SHARDS(bench: Bench, evidence: Evidence) -> Cluster:
-    """Trains on two hosts, the second of which gets no file."""
-    base = evidence[TRAIN]
-    base.succeeded()
-    return _cluster(bench, base, late=0, shards=True)
+        runs = together(*(lambda host=host: one(host, network) for host in hosts))
+    return dict(zip(hosts, runs, strict=True))
 
 
 # --- from training to hosting ---------------------------------------------------------------------------
