@@ -1,0 +1,159 @@
+"""A predict() that goes wrong in every way: the right status, the others unharmed, and /ping tells the truth."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from .conftest import with_faults
+from .containers import Container, Containers
+from .images import Subject
+from .load import CUT, Load, Request
+from .traffic import JSON, ROWS, csv_body, one_row
+from .waiting import wait_until
+
+# As in faulty_model.py.
+RAISES, SYS_EXIT, EXITS, SEGFAULT, ALLOCATES = -1, -2, -3, -4, -5
+TOO_MANY, TOO_FEW, NO_TYPE, NOT_A_NUMBER, NOTHING = -6, -7, -8, -9, -10
+HANGS, HOLDS_THE_LOCK, INTERRUPTS, NO_MEMORY, TOO_DEEP = -11, -12, -13, -14, -15
+
+TIMEOUT_SECONDS = 2
+CLIENTS = 4
+THREADS = 4
+#: From the moment that no worker can predict to the one in which that is over, or /ping admits it.
+TRUTH_SECONDS = 30
+
+
+def fault(code: float) -> Request:
+    """A request on which the model does that."""
+    return Request(f"fault {code}", csv_body([[code, *ROWS[0][1:]]]), accept=JSON, status=500)
+
+
+def serve(containers: Containers, image: Subject) -> Container:
+    container = containers.serve(
+        image.model_dir,
+        *with_faults(image),
+        *("--memory", "1g", "--memory-swap", "1g"),
+        SAGEMAKER_MODEL_SERVER_TIMEOUT=str(TIMEOUT_SECONDS),
+    )
+    container.wait_until_healthy()
+    wait_until(lambda: len(container.pids("worker")) == 2, "two workers")
+    return container
+
+
+@pytest.fixture(scope="module")
+def container(shared_containers: Containers, image: Subject) -> Container:
+    return serve(shared_containers, image)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(RAISES, id="raises"),
+        pytest.param(SYS_EXIT, id="calls sys.exit"),
+        pytest.param(INTERRUPTS, id="raises KeyboardInterrupt"),
+        pytest.param(NO_MEMORY, id="raises MemoryError"),
+        pytest.param(TOO_DEEP, id="raises RecursionError"),
+        pytest.param(TOO_MANY, id="returns too many"),
+        pytest.param(TOO_FEW, id="returns too few"),
+        pytest.param(NO_TYPE, id="returns what has no type"),
+        pytest.param(NOT_A_NUMBER, id="returns nan"),
+        pytest.param(NOTHING, id="returns None"),
+    ],
+)
+def test_a_prediction_that_fails_is_one_500_and_harms_nobody_else(code: float, container: Container) -> None:
+    before = container.pids("worker")
+    asked = fault(code)
+    with Load(container.address, one_row(), CLIENTS) as load:
+        wait_until(lambda: load.answered > 20, "a running load")
+        for _ in range(3):
+            status, body = container.ask(body=asked.body, accept=asked.accept)
+            assert status == 500
+            assert_says_nothing_of_the_code(body)
+        failed = time.monotonic()
+        wait_until(lambda: load.answered_since(failed) > 20, "others' answers")
+    assert not load.report.wrong, load.report
+    assert container.pids("worker") == before
+    assert container.ping() == 200
+
+
+def assert_says_nothing_of_the_code(body: bytes) -> None:
+    """One line of text (S-28), without a traceback or what only the log may hold."""
+    text = body.decode()
+    assert 0 < len(body) <= 2048 and text.count("\n") <= 1
+    for word in ("Traceback", "secret", "File ", ".py"):
+        assert word not in text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(EXITS, id="calls os._exit"),
+        pytest.param(SEGFAULT, id="segfaults"),
+        pytest.param(ALLOCATES, id="takes all memory"),
+    ],
+)
+def test_a_prediction_that_ends_its_process_takes_only_its_neighbours_along(
+    code: float, container: Container
+) -> None:
+    before = container.pids("worker")
+    with Load(container.address, one_row(), CLIENTS) as load:
+        wait_until(lambda: load.answered > 20, "a running load")
+        with Load(container.address, [fault(code)], clients=1) as faulty:
+            wait_until(lambda: faulty.ended, "the fault")
+        ended = time.monotonic()
+        wait_until(lambda: load.answered_since(ended) > 50, "others' answers")
+        wait_until(lambda: len(container.pids("worker") - before) == len(faulty.report.results), "a new worker")
+    assert set(faulty.report.outcomes) <= {CUT, "500", "502", "503", "504"}
+    assert len(load.report.wrong) <= CLIENTS * len(faulty.report.results), load.report
+    assert container.exit_code is None
+    assert container.ping() == 200
+
+
+def test_a_prediction_that_hangs_is_504_and_harms_nobody_else(container: Container) -> None:
+    with Load(container.address, one_row(), CLIENTS) as load:
+        wait_until(lambda: load.answered > 20, "a running load")
+        asked = time.monotonic()
+        status, body = container.ask(body=fault(HANGS).body)
+        assert status == 504
+        assert time.monotonic() - asked < TIMEOUT_SECONDS + 15
+        assert_says_nothing_of_the_code(body)
+        wait_until(lambda: load.answered_since(asked) > 20, "others' answers")
+    assert not load.report.wrong, load.report
+    assert container.ping() == 200
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(HANGS, id="waiting"), pytest.param(HOLDS_THE_LOCK, id="with the interpreter's lock")]
+)
+def test_when_every_thread_hangs_the_service_is_back_soon_or_ping_says_that_it_is_not(
+    code: float, containers: Containers, image: Subject
+) -> None:
+    container = serve(containers, image)
+    with ThreadPoolExecutor(4 * THREADS) as clients:
+        # Twice as many as there are threads, for none may be left to others by accident.
+        hung = [clients.submit(_ask_in_vain, container, fault(code)) for _ in range(4 * THREADS)]
+        wait_until(lambda: not _answers(container), "all threads to hang")
+        wait_until(
+            lambda: container.exit_code is not None or container.ping() != 200 or _answers(container),
+            "an answer, or the truth from /ping",
+            TRUTH_SECONDS,
+        )
+        containers.remove()
+    assert len(hung) == 4 * THREADS
+
+
+def _ask_in_vain(container: Container, request: Request) -> None:
+    try:
+        container.ask(body=request.body, timeout=90)
+    except OSError:
+        pass
+
+
+def _answers(container: Container) -> bool:
+    try:
+        return container.ask(body=one_row()[0].body, timeout=3)[0] == 200
+    except OSError:
+        return False

@@ -1,0 +1,107 @@
+"""byoc.codecs in this process, with bodies that nobody would write by hand: an array of numbers, or a 4xx."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .fuzzing import accepts, charsets, csv_bodies, few, requests
+from .load import Request
+from .traffic import CSV, NAMES
+
+SRC = Path(__file__).parents[3] / "template/project/src"
+sys.path.insert(0, str(SRC))
+
+from byoc import codecs  # noqa: E402
+from byoc.errors import RequestError  # noqa: E402
+
+SECONDS = 2
+
+
+def decode(request: Request, features: list[str]) -> np.ndarray | None:
+    """The array; None where the request was refused as it should be."""
+    began = time.perf_counter()
+    try:
+        return codecs.decode(request.body, request.content_type, features)
+    except RequestError as error:
+        assert 400 <= error.status < 500
+        assert error.reason.strip()
+        assert "\n" not in error.reason
+        assert len(error.reason) < 1000
+        return None
+    finally:
+        assert time.perf_counter() - began < SECONDS
+
+
+@few(2000)
+@given(request=requests())
+def test_a_body_becomes_rows_of_numbers_or_is_refused(request: Request) -> None:
+    inputs = decode(request, NAMES)
+    if inputs is not None:
+        assert inputs.ndim == 2
+        assert inputs.shape[1] == len(NAMES)
+        assert len(inputs) > 0
+        assert inputs.dtype in (np.float64, np.float32)
+        assert inputs.dtype.isnative
+        assert np.isfinite(inputs).all()
+
+
+@few(800)
+@given(request=requests())
+def test_without_named_features_a_body_becomes_an_array_of_plain_values_or_is_refused(request: Request) -> None:
+    inputs = decode(request, [])
+    if inputs is not None:
+        assert inputs.ndim >= 1
+        assert len(inputs) > 0
+        assert inputs.dtype.kind in "biufU"
+
+
+@few(600)
+@given(body=csv_bodies())
+def test_the_fast_csv_parser_reads_what_the_careful_one_reads(body: bytes) -> None:
+    careful = decode(Request("csv", body), NAMES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codecs, "LARGE_CHARACTERS", 0)
+        fast = decode(Request("csv", body), NAMES)
+    assert (careful is None) == (fast is None), (careful, fast)
+    if careful is not None:
+        np.testing.assert_array_equal(careful, fast)
+
+
+@few(500)
+@given(accept=accepts, content_type=st.builds(str.__add__, st.sampled_from([CSV, "a/b", ""]), charsets))
+def test_accept_chooses_a_type_that_can_be_written_or_is_refused(accept: str, content_type: str) -> None:
+    try:
+        assert codecs.negotiate(accept, content_type) in codecs.ENCODERS
+    except RequestError as error:
+        assert error.status in (406, 415)
+
+
+predictions = st.one_of(
+    st.lists(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans()), min_size=1, max_size=4),
+    st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=3),
+    st.lists(st.dictionaries(st.sampled_from("ab"), st.floats()), min_size=1, max_size=3),
+    st.lists(st.floats(), min_size=1).map(np.array),
+    st.lists(st.text(), min_size=1).map(np.array),
+    st.lists(st.floats(), min_size=1).map(lambda v: np.array(v, dtype=np.float32)[:, None]),
+)
+
+
+@few(500)
+@given(values=predictions, media_type=st.sampled_from(list(codecs.ENCODERS)))
+def test_predictions_are_written_one_for_each_row_or_refused(values: object, media_type: str) -> None:
+    try:
+        body = codecs.encode(values, media_type)
+    except (RequestError, ValueError, TypeError):
+        return  # a 406, or the model's mistake: its 500 is right
+    if media_type == codecs.NPY:
+        assert len(np.load(io.BytesIO(body), allow_pickle=False)) == len(values)
+    elif media_type == codecs.JSON_LINES:
+        assert body.count(b"\n") == len(values)

@@ -1,0 +1,79 @@
+"""SIGTERM under load: what was accepted is answered, and the container ends well and in time (S-03)."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+
+from .conftest import with_faults
+from .containers import STOP_SECONDS, Container, Containers
+from .images import Subject
+from .load import Load, Request
+from .traffic import ROWS, csv_body, one_row
+from .waiting import wait_until
+
+
+def waiting_row(seconds: float) -> bytes:
+    """A row for faulty_model.py, which keeps a thread for so long."""
+    return csv_body([[1000 + seconds, *ROWS[0][1:]]])
+
+
+def test_every_request_accepted_before_sigterm_is_answered(containers: Containers, image: Subject) -> None:
+    container = containers.serve(image.model_dir, *with_faults(image))
+    container.wait_until_healthy()
+    mix = [*one_row(), *(Request("waits", waiting_row(n / 20)) for n in range(1, 11))]
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(Load(container.address, mix, clients=8, keep_alive=kept))
+            for kept in (True, False)
+        ]
+        wait_until(lambda: all(load.answered > 30 for load in loads), "a running load")
+        told = time.monotonic()
+        container.signal("TERM")
+        assert container.wait_for_end(STOP_SECONDS) == 0, container.log[-3000:]
+        assert time.monotonic() - told < STOP_SECONDS
+    report = loads[0].report + loads[1].report
+    accepted = [r for r in report.results if r.sent is not None and r.sent < told < r.ended]
+    print(f"{image.stack}: {len(accepted)} requests were in flight; {report}")
+    assert accepted
+    assert not [r for r in report.wrong if r.sent is not None and r.sent < told], report
+
+
+def test_a_body_that_still_arrives_at_sigterm_is_answered(container: Container) -> None:
+    body = csv_body(ROWS[:1])
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(container.address, timeout=STOP_SECONDS) as client:
+        client.sendall(head.encode() + body[:5])
+        wait_until(lambda: container.ping() == 200, "a ping after it")
+        container.signal("TERM")
+        wait_until(lambda: container.ping() != 200, "the stop to begin")
+        client.sendall(body[5:])
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert container.wait_for_end(STOP_SECONDS) == 0
+
+
+def test_half_requests_and_idle_connections_do_not_delay_the_stop(container: Container) -> None:
+    with ExitStack() as stack:
+        for part in (b"", b"POST /invoc", b"POST /invocations HTTP/1.1\r\nContent-Length: 99\r\n\r\n1,"):
+            for _ in range(20):
+                client = stack.enter_context(socket.create_connection(container.address, timeout=5))
+                client.sendall(part)
+        assert container.ping() == 200
+        told = time.monotonic()
+        container.signal("TERM")
+        assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
+        assert time.monotonic() - told < STOP_SECONDS
+
+
+def test_a_prediction_that_hangs_does_not_delay_the_stop_beyond_30_seconds(
+    containers: Containers, image: Subject
+) -> None:
+    container = containers.serve(image.model_dir, *with_faults(image))
+    container.wait_until_healthy()
+    with Load(container.address, [Request("hangs", waiting_row(3600))], clients=2, timeout=STOP_SECONDS + 30):
+        wait_until(lambda: container.ping() == 200, "a ping beside it")
+        told = time.monotonic()
+        container.signal("TERM")
+        assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
+        assert time.monotonic() - told < STOP_SECONDS
