@@ -112,9 +112,13 @@ class Engine:
         docker("buildx", "build", *flags, str(context))
 
     @contextmanager
-    def serving(self, image: str, model: Path, environment: Mapping[str, str]) -> Iterator[Container]:
-        """`docker run IMAGE serve` on an artifact, as SageMaker starts it."""
+    def serving(
+        self, image: str, model: Path, environment: Mapping[str, str], program: Path | None = None
+    ) -> Iterator[Container]:
+        """`docker run IMAGE serve` on an artifact, as SageMaker starts it; `program` replaces model.py."""
         flags = [f"--env={name}={value}" for name, value in environment.items()]
+        if program:
+            flags += self._mount(program, "/opt/program/model.py")
         identity = self._run("--detach", *flags, *self._mount(model, "/opt/ml/model"), image, "serve")
         try:
             facts: Any = json.loads(docker("inspect", identity))[0]

@@ -1,6 +1,7 @@
 """What is measured of one contender in one round."""
 
 import http.client
+import io
 import shutil
 import statistics
 import time
@@ -9,16 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.containers import PORT, Container, Engine
-from benchmarks.contenders import Contender
+from benchmarks.contenders import HERE, Contender
 from benchmarks.errors import ContenderFailed
 from benchmarks.load import TIMEOUT_SECONDS, Client
-from benchmarks.payloads import Payload, Request, Rows
+from benchmarks.payloads import NPY, Payload, Request, Rows
 
 START_TIMEOUT = 120.0
 POLL_SECONDS = 0.01
 WARM_UP_SECONDS = 1.0
 FEWEST_REQUESTS = 3
+BATCHED_CONNECTIONS = 64
 # A worker that idles keeps giving memory back for a moment.
 SETTLE_SECONDS = 1.0
 
@@ -148,11 +152,34 @@ def training(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
     return {"train.seconds": statistics.median(first), "train.bare": statistics.median(bare)}
 
 
+def batching(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
+    """One matrix multiplication per row, with and without dynamic batching."""
+    if contender.role != "ours":
+        return {}
+    out = io.BytesIO()
+    np.save(out, np.ones((1, 4096), dtype=np.float32))
+    request = Request("/invocations", NPY, out.getvalue(), (), "")
+    values: Values = {}
+    for switch in ("off", "on"):
+        environment = {"BATCHING": switch}
+        if switch == "on":  # a thread per connection: only uvicorn has them waiting without one
+            environment["SAGEMAKER_MODEL_SERVER_THREADS"] = str(BATCHED_CONNECTIONS)
+        with bench.engine.serving(
+            contender.image, bench.model, environment, program=HERE / "batching" / "model.py"
+        ) as container:
+            _first_answer(container, request)
+            bench.client.saturate(container, request, BATCHED_CONNECTIONS, WARM_UP_SECONDS)
+            load = bench.client.saturate(container, request, BATCHED_CONNECTIONS, bench.seconds)
+        values[f"batching.{switch}"] = load.rate
+    return values
+
+
 MEASURES: Mapping[str, Callable[[Bench, Contender, Callable[[str], None]], Values]] = {
     "start": start,  # first: it also brings the image's files into the page cache
     "throughput": throughput,
     "memory": memory,
     "training": training,
+    "batching": batching,
 }
 
 
@@ -165,19 +192,22 @@ def _serving(
     if not request:
         raise ContenderFailed("it has no route for one row")
     with bench.engine.serving(contender.image, bench.model, environment or {}) as container:
-        while True:
-            try:
-                response = _ask(container, request)
-                age = container.age
-                break
-            except ContenderFailed:
-                if not container.is_running():
-                    raise ContenderFailed(f"it ended: {container.log()}") from None
-                if container.age > START_TIMEOUT:
-                    raise ContenderFailed(f"no answer in {START_TIMEOUT:.0f} s: {container.log()}") from None
-            time.sleep(POLL_SECONDS)
+        response, age = _first_answer(container, request)
         request.check(response)
         yield container, request, age
+
+
+def _first_answer(container: Container, request: Request) -> tuple[bytes, float]:
+    """The answer to the first request that got one, and the container's age then."""
+    while True:
+        try:
+            return _ask(container, request), container.age
+        except ContenderFailed:
+            if not container.is_running():
+                raise ContenderFailed(f"it ended: {container.log()}") from None
+            if container.age > START_TIMEOUT:
+                raise ContenderFailed(f"no answer in {START_TIMEOUT:.0f} s: {container.log()}") from None
+        time.sleep(POLL_SECONDS)
 
 
 def _ask(container: Container, request: Request) -> bytes:

@@ -106,3 +106,8 @@ def worker_memory(values: Values) -> float | None:
 def training_start(values: Values) -> float | None:
     """First line of user code ÷ importing the framework."""
     return divide(values.get("train.seconds"), values.get("train.bare"))
+
+
+def batched(values: Values) -> float | None:
+    """Requests/s with dynamic batching ÷ without."""
+    return divide(values.get("batching.on"), values.get("batching.off"))

@@ -7,6 +7,7 @@ from benchmarks.results import (
     Column,
     Results,
     Spread,
+    batched,
     cold_start,
     measured,
     tail,
@@ -68,6 +69,7 @@ TARGETS = (
         _both(1.1, 1.1),
         higher_is_better=False,
     ),
+    Target("matrix multiplication at 64 connections, batched ÷ one by one", batched, {"fastapi": 4}),
     Target("training start to first line of user code ÷ bare import", training_start, higher_is_better=False),
 )
 

@@ -1,16 +1,27 @@
 """gunicorn's settings: it starts uvicorn's workers and replaces those that die."""
 
+import importlib
+from typing import Any, ClassVar
+
 from uvicorn_worker import UvicornWorker
 
 from byoc import limits, loading
-from byoc.loading import on_starting, post_fork, post_worker_init  # noqa: F401 – gunicorn's hooks
 from byoc.workers import plan
+
+# What each worker would import for itself: imported before the fork, it is shared.
+for _module in ("uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"):
+    importlib.import_module(_module)
 
 
 class Worker(UvicornWorker):
     """uvicorn as this image wants it."""
 
-    CONFIG_KWARGS = {"server_header": False, "timeout_graceful_shutdown": limits.DRAIN_SECONDS}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "server_header": False,
+        "timeout_graceful_shutdown": limits.DRAIN_SECONDS,
+    }
 
 
 _plan = plan()
@@ -19,6 +30,9 @@ wsgi_app = "asgi:app"
 worker_class = Worker
 workers = _plan.workers
 preload_app = loading.is_shared(_plan)
+on_starting = loading.on_starting
+post_fork = loading.post_fork
+post_worker_init = loading.post_worker_init
 # A worker whose event loop has stood still for longer than anyone waits is replaced.
 timeout = limits.current().timeout_seconds + 5
 graceful_timeout = limits.DRAIN_SECONDS

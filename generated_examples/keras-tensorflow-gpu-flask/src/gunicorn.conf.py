@@ -1,7 +1,6 @@
 """gunicorn's settings: workers from the plan, limits from SageMaker's table."""
 
 from byoc import limits, loading
-from byoc.loading import on_starting, post_fork, post_worker_init  # noqa: F401 – gunicorn's hooks
 from byoc.workers import plan
 
 _plan = plan()
@@ -11,6 +10,9 @@ worker_class = "gthread"
 workers = _plan.workers
 threads = _plan.request_threads
 preload_app = loading.is_shared(_plan)
+on_starting = loading.on_starting
+post_fork = loading.post_fork
+post_worker_init = loading.post_worker_init
 # gunicorn > nginx > SageMaker, so that the one who gives up first is the one who can say why.
 timeout = limits.current().timeout_seconds + 20
 graceful_timeout = limits.DRAIN_SECONDS

@@ -12,6 +12,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Flask, Response
 
 from byoc import service as model_service
+from byoc.processes import say
 from byoc.service import Service
 
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -23,6 +24,8 @@ class Predictor:
     def __init__(self, service: Service) -> None:
         self._service = service
         self.app = _other_routes(service)
+        if service.batches:
+            say(f"batches hold {service.request_threads} requests at most: SAGEMAKER_MODEL_SERVER_THREADS")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -13,10 +13,23 @@ import pyarrow.parquet
 import pytest
 from pydantic import BaseModel
 
-from byoc import codecs, failure, gpu, hyperparameters, job, limits, manifest, metrics, paths
+from byoc import (
+    codecs,
+    failure,
+    framework,
+    gpu,
+    hyperparameters,
+    job,
+    limits,
+    loading,
+    manifest,
+    metrics,
+    paths,
+)
 from byoc.batching import Batcher, Batching
 from byoc.costs import Costs
 from byoc.errors import JobError, RequestError
+from byoc.workers import Plan
 
 FEATURES = ("a", "b")
 ROWS = [[1.0, 2.0], [3.0, 4.5]]
@@ -292,6 +305,18 @@ def test_an_artifact_made_for_another_image_is_refused_with_its_reason(
     file.write_text(change(file.read_text()))
     with pytest.raises(manifest.ManifestError, match=reason):
         manifest.verify(tmp_path, FEATURES)
+
+
+def test_a_model_is_loaded_once_for_all_workers_only_where_a_fork_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one_thread, two_threads = (
+        Plan(workers=2, request_threads=4, compute_threads=n, reason="") for n in (1, 2)
+    )
+    assert loading.is_shared(one_thread) == framework.SURVIVES_FORK
+    assert not loading.is_shared(two_threads)
+    monkeypatch.setenv(loading.EACH_VARIABLE, "1")
+    assert not loading.is_shared(one_thread)
 
 
 def test_workers_take_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

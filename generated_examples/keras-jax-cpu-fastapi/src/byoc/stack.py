@@ -1,4 +1,4 @@
-"""This image's serving stack: gunicorn and its uvicorn workers on one listening socket, and on a side door."""
+"""This image's serving stack: gunicorn with uvicorn's workers on one listening socket, and on a side door."""
 
 import socket
 import sys

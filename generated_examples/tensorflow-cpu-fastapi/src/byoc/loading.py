@@ -33,7 +33,7 @@ def on_starting(arbiter: Any) -> None:
     if not arbiter.cfg.preload_app:
         return
     if (threads := _threads()) > 1:
-        say(f"loading started {threads - 1} thread(s), which a fork would lose: each worker loads its own model")
+        say(f"loading started {threads - 1} thread(s), which a fork would lose: each worker loads by itself")
         os.environ[EACH_VARIABLE] = "1"
         os.execv(sys.executable, sys.orig_argv)
     gc.collect()
