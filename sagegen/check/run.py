@@ -130,7 +130,7 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
             evidence = Evidence()
             Scheduler(bench, needed, evidence, progress).run()
             verdicts = {one: one.verdict(evidence) for one in request.rules}
-            again = _look_again(bench, verdicts, evidence, progress) if request.again else {}
+            again = look_again(bench, verdicts, evidence, progress) if request.again else {}
     except (DockerException, requests.RequestException) as error:
         raise SagegenError(f"the engine failed: {error} – try again", USAGE) from error
     finally:
@@ -138,7 +138,7 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     return Report(request.image, verdicts, time.monotonic() - begun, again)
 
 
-def _look_again(
+def look_again(
     bench: Bench, verdicts: dict[Rule, Verdict], evidence: Evidence, progress: Progress
 ) -> dict[Rule, Verdict]:
     """Repeat what a busy machine can spoil for the rules that were broken; return what was found at first.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import shutil
+import subprocess
 import tarfile
+import threading
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from mutants import Mutant
 
 from sagegen.check.bench import Payload
+from sagegen.check.containers import make_tar
 from sagegen.check.core import Area, Outcome
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
@@ -28,6 +34,37 @@ SCALE = "0.1"
 PATIENCE_SECONDS = 25.0
 
 
+class Registry(ThreadingHTTPServer):
+    """As much of a registry as tells the kind of a manifest."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Registry)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        """What an image's name begins with."""
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Registry(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        kind = "application/vnd.oci.image.index.v1+json"
+        body = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": []}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", kind if "/manifests/" in self.path else "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Docker-Content-Digest", f"sha256:{hashlib.sha256(body).hexdigest()}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
 class Bank:
     """Builds images and checks them, on request, several at a time."""
 
@@ -36,6 +73,7 @@ class Bank:
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
         self._built: list[str] = []
+        self._registries: list[Registry] = []
         files = {path.name: path.read_text() for path in (HERE / "healthy").iterdir()}
         self.healthy = self.build("healthy", files, {"BASE_IMAGE": BASE_IMAGE})
         self._files = files
@@ -68,7 +106,11 @@ class Bank:
         return name
 
     def mutant(self, mutant: Mutant) -> str:
-        """Build the image of a mutant."""
+        """Make the image of a mutant."""
+        if mutant.made == "arm64":
+            return self._for_another_processor()
+        if mutant.made == "oci":
+            return self._pushed_as_an_index()
         changed: dict[str, str] = {}
         for file, old, new in mutant.patches:
             text = changed.get(file, self._files[file])
@@ -79,6 +121,33 @@ class Bank:
             lines.append(f"COPY {' '.join(changed)} /opt/program/")
         lines.append(mutant.dockerfile)
         return self.build(mutant.id, {**changed, "Dockerfile": "\n".join(lines) + "\n"})
+
+    def _for_another_processor(self) -> str:
+        """The programs alone, on no base: nothing in it has to run here."""
+        archive = make_tar(
+            {"bin/sh": b"", **{f"opt/program/{n}": t.encode() for n, t in self._files.items()}}
+        )
+        name = f"{REPOSITORY}:arm64"
+        command = [
+            "docker",
+            "import",
+            "--platform",
+            "linux/arm64",
+            "--change",
+            'ENTRYPOINT ["/opt/program/entry"]',
+        ]
+        subprocess.run([*command, "-", name], input=archive, check=True, capture_output=True)
+        self._built.append(name)
+        return name
+
+    def _pushed_as_an_index(self) -> str:
+        """The healthy image in a registry that calls it an OCI index, which is what plain buildx pushes."""
+        registry = Registry()
+        self._registries.append(registry)
+        name = f"{registry.host}/healthy:pushed"
+        self.engine.client.images.get(self.healthy).tag(name)
+        self._built.append(name)
+        return name
 
     def report(self, mutant: Mutant) -> Report:
         """What the check finds; those of all selected mutants begin together."""
@@ -101,11 +170,13 @@ class Bank:
         limits = Limits.make(PATIENCE_SECONDS)
         # Where training is not judged, a model is given and need not be trained.
         opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self._with_model
-        return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits), Silent())
+        return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits, again=False), Silent())
 
     def close(self) -> None:
         """Remove the images."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for registry in self._registries:
+            registry.shutdown()
         for name in reversed(self._built):
             self.engine.client.api.remove_image(name, force=True)
 

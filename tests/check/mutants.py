@@ -25,6 +25,7 @@ class Mutant:
     only: tuple[str, ...] = ()  # areas that the change can reach
     rules: tuple[str, ...] = ()  # instead of areas: these rules, where the change reaches no other
     name: str = ""
+    made: str = ""  # for another processor, or pushed to a registry as an OCI index
 
     @property
     def id(self) -> str:
@@ -85,6 +86,7 @@ PREDICT = "            answer = predict(model, body)\n"
 RESOURCES = '    resources = config("resourceconfig")\n'
 SAYS = '    print(f"serving on {PORT}", flush=True)\n'
 PLAIN = "ENTRYPOINT []\n"
+UNPACKS = LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n'
 
 MUTANTS = [
     # --- the image at rest
@@ -98,9 +100,12 @@ MUTANTS = [
     static("T-76", "RUN echo driver > /usr/lib/libcuda.so.535.104.05"),
     static("T-77", "RUN echo cuda > /usr/lib/libcudart.so.12"),
     static("T-81", 'RUN ["/usr/bin/python3", "-c", "import os; os.remove(\'/usr/bin/sh\')"]'),
+    Mutant("IMG-01", only=STATIC, made="oci"),
+    Mutant("IMG-04", only=STATIC, made="arm64"),
     static("IMG-11", "VOLUME /opt/ml/model"),
     static("IMG-12", "RUN sed -i 's/$/\\r/' /opt/program/train"),
     static("IMG-12", "RUN sed -i 1d /opt/program/serve", name="no-shebang"),
+    static("SV-01", "RUN truncate -s 950M /var/weights"),
     static("SEC-04", "ENV AWS_ACCESS_KEY_ID=AKIA" + "ABCDEFGHIJKLMNOP"),
     static("SEC-04", "RUN HF=hf_" + "abcdefghijklmnopqrstuvwxyz012345 true", name="in-a-command"),
     # --- training: start and surroundings
@@ -232,7 +237,8 @@ MUTANTS = [
     serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL),
     serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL),
     serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
-    serve("SV-05", LOADED, LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n', rules=("SV-05", "S-13")),
+    serve("SV-05", LOADED, UNPACKS, rules=("SV-05", "S-13")),
+    Mutant("SV-05", (("serve", LOADED, UNPACKS),), 'LABEL sagegen.features="pipe"', rules=("SV-05", "S-13"), name="unclaimed"),
     # --- batch
     serve("B-02", LOADED, LOADED + '        assert os.environ.get("SAGEMAKER_BATCH", "true") == "true"\n', only=BATCH),
     serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', only=BATCH),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from bank import Bank, breaches
 
-from sagegen.check.containers import LABEL
+from sagegen.check.containers import PID_LABEL
 
 pytestmark = pytest.mark.mutants
 
@@ -33,9 +33,9 @@ BINARY = (
 )
 
 
-def leftovers(bank: Bank) -> list[str]:
-    """What carries the label of a check."""
-    api, ours = bank.engine.client.api, {"label": LABEL}
+def leftovers(bank: Bank, process: int) -> list[str]:
+    """What carries the label of the check that a process makes, or made."""
+    api, ours = bank.engine.client.api, {"label": f"{PID_LABEL}={process}"}
     found = [one["Id"] for one in api.containers(all=True, filters=ours) + api.networks(filters=ours)]
     return found + [one["Name"] for one in api.volumes(filters=ours)["Volumes"] or []]
 
@@ -65,15 +65,13 @@ def test_a_hostile_image_is_survived(bank: Bank, name: str, program: str, expect
 def test_an_interrupted_check_leaves_nothing(bank: Bank, number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--opt-ml", str(HERE / "opt_ml")]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    before = set(leftovers(bank))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not set(leftovers(bank)) - before and time.monotonic() < deadline:
-        time.sleep(0.1)
+    while not leftovers(bank, process.pid):
+        assert process.poll() is None, process.communicate()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
-    assert set(leftovers(bank)) <= before
+    assert not leftovers(bank, process.pid)
     assert not list(tmp_path.iterdir())
 
 
@@ -81,11 +79,13 @@ def test_a_finished_check_leaves_nothing(bank: Bank, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
     command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--only", "static", "--format", "json",
                "--output", str(output)]  # fmt: skip
-    before = set(leftovers(bank))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not leftovers(bank, process.pid):  # it did have something to take away
+        assert process.poll() is None, process.communicate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     assert json.loads(output.read_text())["counts"]["FAIL"] == 0
-    assert set(leftovers(bank)) <= before
+    assert not leftovers(bank, process.pid)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sagegen.check import core
+from sagegen.check.bench import Bench
 from sagegen.check.containers import Exit
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
+from sagegen.check.limits import Limits
+from sagegen.check.progress import Silent
+from sagegen.check.reports import Report
+from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.training import TRAIN, Base, Run, repeats
 
@@ -43,9 +50,13 @@ def test_another_processor_fails(system: str, processor: str) -> None:
     assert judge("IMG-04", image).outcome is Outcome.FAIL
 
 
-def test_eleven_gigabytes_warn() -> None:
-    verdict = judge("SV-01", replace(GOOD, attributes={**GOOD.attributes, "Size": 11 * 10**9}))
-    assert verdict.outcome is Outcome.WARN
+@pytest.mark.parametrize("serverless, outcome", [(True, Outcome.FAIL), (False, Outcome.WARN)])
+def test_eleven_gigabytes_fail_where_the_image_is_meant_for_serverless_endpoints(
+    serverless: bool, outcome: Outcome
+) -> None:
+    large = replace(GOOD, attributes={**GOOD.attributes, "Size": 11 * 10**9}, serverless=serverless)
+    verdict = judge("SV-01", large)
+    assert verdict.outcome is outcome
     assert verdict.measured == {"bytes": 11 * 10**9}
 
 
@@ -54,6 +65,44 @@ def test_what_a_scenario_skipped_its_rules_skip() -> None:
     evidence.add(IMAGE, Skip("no image today"))
     rule = next(rule for rule in core.rules() if rule.id == "T-04")
     assert rule.verdict(evidence) == core.skipped("no image today")
+
+
+class NoLab:
+    """Nothing to run and nothing to remove."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "times, outcome",
+    [([9.0, 0.1], Outcome.PASS), ([9.0, 8.0], Outcome.FAIL), ([0.1], Outcome.PASS)],
+    ids=["slow-once", "slow-twice", "fast"],
+)
+def test_before_a_breach_that_a_busy_machine_can_cause_is_reported_it_is_measured_again(
+    times: list[float], outcome: Outcome
+) -> None:
+    left = iter(times)
+    measure = core.scenario("measure", again=True)(lambda bench, evidence: next(left))
+    settled = core.scenario("settled")(lambda bench, evidence: pytest.fail("this needs no second look"))
+    fast = made_up("T-01", measure, lambda e: core.passed("fast") if e[measure] < 1 else core.broken("slow"))
+    other = made_up("T-02", settled, lambda e: core.broken("as ever"))
+    evidence = Evidence()
+    evidence.add(settled, None)
+    bench = Bench(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    Scheduler(bench, [measure], evidence, Silent()).run()
+    verdicts = {one: one.verdict(evidence) for one in (fast, other)}
+    first = look_again(bench, verdicts, evidence, Silent())
+    assert verdicts[fast].outcome is outcome
+    assert verdicts[other].outcome is Outcome.FAIL
+    assert set(first) == ({fast} if len(times) > 1 else set())
+    assert next(left, None) is None
+    notes = Report("image", verdicts, 1.0, first).notes
+    assert notes == ([f"T-01 looked at twice: FAIL (slow), then {outcome}"] if len(times) > 1 else [])
+
+
+def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:
+    return core.Rule(identity, "", core.Level.MUST, core.Area.TRAIN, "", "", "", (needs,), judge)
 
 
 def log(*lines: str) -> Run:

@@ -112,9 +112,11 @@ def no_terminal(evidence: Evidence) -> Verdict:
 def no_network(evidence: Evidence) -> Verdict:
     base = evidence[TRAIN]
     run = base.isolated or base.run
-    if not run.ok and not run.needs_network():
+    if run.ok:
+        return passed(run.end)
+    if not run.needs_network():
         base.succeeded()
-    return passed(run.end) if run.ok else broken(run.end, run.line)
+    return broken(run.end, run.line)
 
 
 @rule(

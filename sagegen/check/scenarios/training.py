@@ -79,7 +79,7 @@ class Base:
     """The ordinary job, and what made it work if it did not at once."""
 
     run: Run
-    #: The same job without any network: this run, where it succeeded.
+    #: The same job without any network; `run` itself, where that succeeded.
     isolated: Run | None = None
     #: Changes of the surroundings with which a job that failed succeeds: T-11, T-20, T-33, T-72.
     cures: Mapping[str, bool] = field(default_factory=dict)
@@ -161,11 +161,9 @@ def TRAIN(bench: Bench, _: Evidence) -> Base:
     job = bench.fixture.job
     neutral = bench.fixture.is_neutral
     isolated = run = train(bench, replace(job, network=False), keep_model=True)
-    if run.ok or run.start_error:
-        return Base(run, isolated, neutral=neutral, job=job)
-    if not run.exit.running or run.needs_network():
+    if not run.ok and not run.start_error and (not run.exit.running or run.needs_network()):
         run = train(bench, job, keep_model=True)
-    if run.ok or run.exit.running:
+    if run.ok or run.start_error or run.exit.running:
         return Base(run, isolated, neutral=neutral, job=job)
     # It failed: which single change of the surroundings makes it succeed?
     typed = {key: _typed(value) for key, value in job.hyperparameters.items()}
@@ -178,12 +176,13 @@ def TRAIN(bench: Bench, _: Evidence) -> Base:
         changes["T-20"] = replace(job, hyperparameters=typed)
     cures: dict[str, bool] = {}
     for identity, changed in changes.items():
-        other = train(bench, changed, keep_model=True)
+        other = train(bench, replace(changed, network=isolated.needs_network()), keep_model=True)
         cures[identity] = other.ok
         if other.ok:
             # Where SageMaker itself is so kind (File mode is writable), go on from there.
             if identity == "T-33":
                 run, job = other, changed
+                isolated = isolated if isolated.needs_network() else other
             break
     return Base(run, isolated, cures, neutral, job)
 
