@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import sys
 import tarfile
@@ -36,6 +37,7 @@ FILE_BYTES = 2**20
 ARCHIVE_BYTES = 16 * 2**30
 SPOOL_BYTES = 32 * 2**20
 CPU_PERIOD = 100_000
+GPU_TROUBLE = re.compile(r"could not select device driver|nvidia-container-cli|nvidia-container-runtime")
 EXEC_SECONDS = 10.0
 
 
@@ -149,7 +151,7 @@ class Lab:
         self._client = engine.client
         self._api = engine.client.api
         self.image = image
-        self._gpus = gpus
+        self.gpus = gpus
         self._id = secrets.token_hex(6)
         self._labels = {LABEL: self._id, PID_LABEL: str(os.getpid())}
         self._closed = threading.Event()
@@ -252,7 +254,7 @@ class Lab:
             "read_only": spec.read_only,
             "tmpfs": {"/tmp": "mode=1777"} if spec.read_only else None,
             "network_mode": spec.network or (f"container:{spec.inside}" if spec.inside else "none"),
-            "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if self._gpus else None,
+            "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if self.gpus else None,
         }
         if spec.network and not self.direct:
             port = int(spec.environment.get("SAGEMAKER_BIND_TO_PORT", 8080))
@@ -361,7 +363,11 @@ class Box:
         try:
             self._api.start(self.id)
         except APIError as error:
-            raise StartFailed(str(error.explanation or error)) from error
+            text = str(error.explanation or error)
+            if self._lab.gpus and GPU_TROUBLE.search(text):
+                way = "install NVIDIA's container toolkit, or leave --gpus out"
+                raise SagegenError(f"the engine cannot give GPUs: {text} – {way}", USAGE) from error
+            raise StartFailed(text) from error
 
     @property
     def age(self) -> float:
@@ -483,8 +489,12 @@ class Box:
         self._api.exec_start(created["Id"], detach=True)
 
     def shell(self, script: str) -> str | None:
-        """The output of a shell script inside; None without a shell."""
-        return self.run("/bin/sh", "-c", script)
+        """The output of a shell script inside, however its last command ended; None without a shell."""
+        return self.run("/bin/sh", "-c", f"{script}\n:")
+
+    def kill(self, pid: str) -> bool:
+        """SIGKILL to one process inside; False where there is none of this number."""
+        return self.run("/bin/sh", "-c", f"kill -9 {pid}") is not None
 
     def address(self, port: int) -> tuple[str, int] | None:
         """Where the port can be reached from outside the container."""

@@ -77,10 +77,10 @@ class Bank:
         files = {path.name: path.read_text() for path in (HERE / "healthy").iterdir()}
         self.healthy = self.build("healthy", files, {"BASE_IMAGE": BASE_IMAGE})
         self._files = files
-        self._with_model = folder / "opt_ml"
-        shutil.copytree(HERE / "opt_ml", self._with_model)
-        (self._with_model / "model").mkdir()
-        (self._with_model / "model/model.json").write_text('{"bias": 1.0, "epochs": 4, "n": 48}')
+        self.with_model = folder / "opt_ml"
+        shutil.copytree(HERE / "opt_ml", self.with_model)
+        (self.with_model / "model").mkdir()
+        (self.with_model / "model/model.json").write_text('{"bias": 1.0, "epochs": 4, "n": 48}')
 
     def build(self, tag: str, files: dict[str, str], arguments: dict[str, str] | None = None) -> str:
         """Build a small image."""
@@ -169,7 +169,7 @@ class Bank:
         chosen = tuple(choose(only, rules, ()))
         limits = Limits.make(PATIENCE_SECONDS)
         # Where training is not judged, a model is given and need not be trained.
-        opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self._with_model
+        opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self.with_model
         return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits, again=False), Silent())
 
     def close(self) -> None:

@@ -84,8 +84,11 @@ def port(evidence: Evidence) -> Verdict:
     _answering(found)
     if found.startup.connected or found.startup.ok:
         return passed(f"port {PORT}")
-    where = ", ".join(f"{host}:{number}" for host, number in found.startup.listening or ()) or "nowhere"
-    return broken(f"no connection; it listens on {where}", found.curl(f"http://localhost:{PORT}/ping"))
+    where = "its sockets cannot be listed"
+    if found.startup.listening is not None:
+        sockets = ", ".join(f"{host}:{number}" for host, number in found.startup.listening)
+        where = f"it listens on {sockets or 'no port'}"
+    return broken(f"no connection; {where}", found.curl(f"http://localhost:{PORT}/ping"))
 
 
 @rule(

@@ -565,7 +565,7 @@ def CRASH(bench: Bench, evidence: Evidence) -> Crash:
             raise Skip("the image has no shell, so no process in it can be killed")
         for pid, name in children:
             # Those that came anew are as good as those that went.
-            if box.shell(f"kill -9 {pid}") is None:
+            if not box.kill(pid):
                 continue
             exit_, ping = _after_kill(bench, box, address, ordinary)
             golden = None
