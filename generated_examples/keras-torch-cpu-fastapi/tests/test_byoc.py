@@ -100,6 +100,14 @@ def test_every_form_of_a_request_gives_the_same_rows(content_type: str | None, b
         ("application/x-npy", npy([{"a": 1}], allow_pickle=True), 400, "not valid"),
         ("application/x-npy", b"\x93NUMPY", 400, "not valid"),
         ("application/x-parquet", b"PAR1", 400, "not valid"),
+        ("text/csv", b"1,2\n3,nan\n", 400, "row 2 has no finite number for 'b'"),
+        ("application/json", b"[[1, null]]", 400, "row 1 has no finite number for 'b'"),
+        ("application/x-npy", npy([["1", "2"]]), 400, "send numbers"),
+        ("application/x-npy", npy([[1j, 2]]), 400, "send numbers"),
+        ("application/x-npy", npy(np.zeros((10**9, 2), "V0")), 400, "send numbers"),
+        ("application/x-parquet", parquet({"a": ["x"], "b": [1]}), 400, "'a' holds string"),
+        ("application/x-parquet", parquet({"a": [0.0] * 10**7, "b": [0.0] * 10**7}), 413, "smaller batches"),
+        ("text/csv; charset=punycode", b"1,2\n", 415, "punycode"),
         ("image/png", b"1,2", 415, "text/csv"),
     ],
 )
@@ -117,7 +125,7 @@ def test_a_large_csv_gives_the_same_rows_as_a_small_one(header: str) -> None:
     count = 20_000
     line = "2,1\n" if header else "1,2\n"
     assert codecs.decode((header + line * count).encode(), "text/csv", FEATURES).tolist() == [[1, 2]] * count
-    with pytest.raises(RequestError, match=f"row {count}") as refused:
+    with pytest.raises(RequestError, match=f"row {count + 1}") as refused:
         codecs.decode((header + line * count + "1,x\n").encode(), "text/csv", FEATURES)
     assert refused.value.status == 400
 

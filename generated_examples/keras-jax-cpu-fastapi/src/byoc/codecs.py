@@ -4,9 +4,11 @@ Decoding gives an array of shape [rows, ...]: [rows, columns] of numbers for tab
 the model's FEATURES wherever the client named its columns.
 """
 
+import codecs
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,10 +29,23 @@ PARQUET = "application/x-parquet"
 
 # From here on a parser in C pays.
 LARGE_CHARACTERS = 65536
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+# A small body may not become a large array: so much in memory for each of its bytes, or so much in all.
+EXPANSION = 16
+EXPANDED_BYTES = 64 * 1024 * 1024
+# Python's own encodings of text, which nobody sends and some of which take hours for a large body.
+NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape"}
+# What str.splitlines takes for the end of a line and NumPy's parser does not.
+RARE_LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 
-def decode(body: bytes, content_type: str | None, features: Sequence[str] = ()) -> Array:
-    """Decode a request body. Raises RequestError 400 for a bad body, 415 for an unknown type."""
+def decode(
+    body: bytes, content_type: str | None, features: Sequence[str] = (), accepts_missing: bool = False
+) -> Array:
+    """Decode a request body: floats for a model with FEATURES, and finite unless missing values are accepted.
+
+    Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
+    """
     media_type, charset = parse_content_type(content_type)
     decoder = DECODERS.get(media_type)
     if decoder is None:
@@ -46,14 +61,14 @@ def decode(body: bytes, content_type: str | None, features: Sequence[str] = ()) 
         raise RequestError(400, f"the body is not valid {charset}") from None
     except Exception as error:  # whatever a parser says of a body, it is the client's to mend
         raise RequestError(400, f"the body is not valid {media_type}: {_one_line(error)}") from None
+    if len(inputs) == 0:
+        raise RequestError(400, "the body holds no rows")
     if features and inputs.shape[1:] != (len(features),):
         got = inputs.shape[1] if inputs.ndim == 2 else f"shape {list(inputs.shape[1:])}"
         raise RequestError(
             400, f"each row must have {len(features)} values ({', '.join(features)}), not {got}"
         )
-    if len(inputs) == 0:
-        raise RequestError(400, "the body holds no rows")
-    return inputs
+    return _floats(inputs, features, accepts_missing) if features else _plain_values(inputs)
 
 
 def encode(predictions: Predictions, media_type: str) -> bytes:
@@ -98,6 +113,8 @@ def parse_content_type(header: str | None) -> tuple[str, str]:
     media_type = media_type.strip().lower()
     try:
         "".encode(charset)
+        if charset != "utf-8" and codecs.lookup(charset).name in NO_CHARSETS:
+            raise LookupError
     except (LookupError, ValueError):
         raise RequestError(415, f"charset {charset[:200]!r} is unknown; send utf-8") from None
     return ALIASES.get(media_type, media_type), charset
@@ -123,10 +140,13 @@ def _parse_accept(header: str) -> dict[str, float]:
 
 def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
     text = body.decode(charset).removeprefix("\ufeff")
+    if features and len(text) > LARGE_CHARACTERS and '"' not in text:
+        try:
+            return _decode_large_csv(text, features)
+        except ValueError:
+            pass  # read again with care: it is good after all, or the client learns what is wrong
     if '"' in text:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
-    elif features and len(text) > LARGE_CHARACTERS:
-        return _decode_large_csv(text, features)
     else:
         rows = [line.split(",") for line in text.splitlines() if line.strip()]
     if not rows:
@@ -139,10 +159,14 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
 
 def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
     """Numbers only, with or without a header, by NumPy's own parser: several times as fast."""
-    head = text.lstrip().partition("\n")[0]
-    names = [cell.strip() for cell in head.split(",")]
+    if any(end in text for end in RARE_LINE_ENDS):
+        text = "\n".join(text.splitlines())
+    text = text.strip()
+    names = [cell.strip() for cell in text.partition("\n")[0].split(",")]
     has_header = not any(map(_is_number, names))
     array = np.loadtxt(io.StringIO(text), delimiter=",", comments=None, ndmin=2, skiprows=int(has_header))
+    if array.shape[1] != len(names):
+        raise ValueError("the header has another number of columns")
     return array[:, _order(names, features)] if has_header else array
 
 
@@ -169,11 +193,22 @@ def _decode_npy(body: bytes, charset: str, features: Sequence[str]) -> Array:
 
 def _decode_parquet(body: bytes, charset: str, features: Sequence[str]) -> Array:
     # Imported here: most requests are not Parquet, and pyarrow is slow to import.
+    import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(io.BytesIO(body))
-    names = list(table.column_names)
-    columns = [table.column(i).to_numpy() for i in _order(names, features)]
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(body))
+    schema = file.schema_arrow
+    wanted = [schema.field(i) for i in _order(schema.names, features)]
+    is_number = (pyarrow.types.is_integer, pyarrow.types.is_floating, pyarrow.types.is_decimal)
+    for field in wanted:
+        if not any(holds(field.type) for holds in (*is_number, pyarrow.types.is_boolean)):
+            held = str(field.type)[:200]
+            raise RequestError(400, f"column {field.name[:200]!r} holds {held}; send numbers")
+    # A few bytes may stand for many equal rows: this is checked before they are unpacked.
+    rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
+    _check_expansion(rows * len(wanted) * FLOAT64.itemsize, len(body))
+    table = file.read(columns=[field.name for field in wanted])
+    columns = [table.column(field.name).to_numpy().astype(FLOAT64) for field in wanted]
     return np.column_stack(columns) if columns else np.empty((0, 0))
 
 
@@ -230,16 +265,66 @@ def _order(names: list[str], features: Sequence[str]) -> list[int]:
 
 
 def _numbers(rows: Sequence[Sequence[Any]]) -> Array:
+    _check_lengths(rows)
+    try:
+        return np.array(rows, dtype=FLOAT64)
+    except (ValueError, TypeError) as error:
+        raise RequestError(400, f"row {_first_without_numbers(rows)}: {_one_line(error)}") from None
+
+
+def _check_lengths(rows: Sequence[Sequence[Any]]) -> None:
     if len({len(row) for row in rows if isinstance(row, Sequence)}) > 1:
         raise RequestError(400, "all rows must have the same number of values")
-    return np.array(rows, dtype=np.float64)
+
+
+def _first_without_numbers(rows: Sequence[Sequence[Any]]) -> int:
+    for number, row in enumerate(rows, start=1):
+        try:
+            np.array(row, dtype=FLOAT64)
+        except (ValueError, TypeError):
+            return number
+    return len(rows)
 
 
 def _numbers_or_text(rows: Sequence[Sequence[Any]]) -> Array:
+    _check_lengths(rows)
     try:
-        return _numbers(rows)
+        return np.array(rows, dtype=FLOAT64)
     except ValueError:
+        # Every cell becomes as wide as the longest.
+        lengths = [len(str(cell)) for row in rows for cell in row]
+        _check_expansion(len(lengths) * max(lengths) * np.dtype("U1").itemsize, sum(lengths))
         return np.array(rows, dtype=str)
+
+
+def _check_expansion(array_bytes: int, body_bytes: int) -> None:
+    if array_bytes > max(EXPANDED_BYTES, EXPANSION * body_bytes):
+        raise RequestError(413, f"the body would take {array_bytes} bytes in memory; send smaller batches")
+
+
+def _floats(inputs: Array, features: Sequence[str], accepts_missing: bool) -> Array:
+    if inputs.dtype is not FLOAT64:
+        if inputs.dtype.kind not in "biuf" or not inputs.dtype.itemsize:
+            raise RequestError(400, f"the values are of type {inputs.dtype}; send numbers")
+        if inputs.dtype is not FLOAT32:  # of the other byte order, too
+            inputs = inputs.astype(FLOAT64)
+    if not accepts_missing and not _is_finite(inputs):
+        row, column = np.argwhere(~np.isfinite(inputs))[0]
+        raise RequestError(400, f"row {row + 1} has no finite number for {features[column]!r}")
+    return inputs
+
+
+def _is_finite(inputs: Array) -> bool:
+    # Of few numbers, Python's sum is known sooner; finite ones may have one that is not.
+    if inputs.size < 64 and math.isfinite(sum(inputs.ravel().tolist())):
+        return True
+    return bool(np.isfinite(inputs).all())
+
+
+def _plain_values(inputs: Array) -> Array:
+    if inputs.dtype.kind not in "biufU" or not inputs.dtype.itemsize:
+        raise RequestError(400, f"the values are of type {inputs.dtype}; send numbers or text")
+    return inputs if inputs.dtype.isnative else inputs.astype(inputs.dtype.newbyteorder("="))
 
 
 def _array(rows: list[Any]) -> Array:

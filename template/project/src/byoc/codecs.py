@@ -202,7 +202,8 @@ def _decode_parquet(body: bytes, charset: str, features: Sequence[str]) -> Array
     is_number = (pyarrow.types.is_integer, pyarrow.types.is_floating, pyarrow.types.is_decimal)
     for field in wanted:
         if not any(holds(field.type) for holds in (*is_number, pyarrow.types.is_boolean)):
-            raise RequestError(400, f"column {field.name[:200]!r} holds {str(field.type)[:200]}; send numbers")
+            held = str(field.type)[:200]
+            raise RequestError(400, f"column {field.name[:200]!r} holds {held}; send numbers")
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     _check_expansion(rows * len(wanted) * FLOAT64.itemsize, len(body))
@@ -264,14 +265,31 @@ def _order(names: list[str], features: Sequence[str]) -> list[int]:
 
 
 def _numbers(rows: Sequence[Sequence[Any]]) -> Array:
+    _check_lengths(rows)
+    try:
+        return np.array(rows, dtype=FLOAT64)
+    except (ValueError, TypeError) as error:
+        raise RequestError(400, f"row {_first_without_numbers(rows)}: {_one_line(error)}") from None
+
+
+def _check_lengths(rows: Sequence[Sequence[Any]]) -> None:
     if len({len(row) for row in rows if isinstance(row, Sequence)}) > 1:
         raise RequestError(400, "all rows must have the same number of values")
-    return np.array(rows, dtype=np.float64)
+
+
+def _first_without_numbers(rows: Sequence[Sequence[Any]]) -> int:
+    for number, row in enumerate(rows, start=1):
+        try:
+            np.array(row, dtype=FLOAT64)
+        except (ValueError, TypeError):
+            return number
+    return len(rows)
 
 
 def _numbers_or_text(rows: Sequence[Sequence[Any]]) -> Array:
+    _check_lengths(rows)
     try:
-        return _numbers(rows)
+        return np.array(rows, dtype=FLOAT64)
     except ValueError:
         # Every cell becomes as wide as the longest.
         lengths = [len(str(cell)) for row in rows for cell in row]
