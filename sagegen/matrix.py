@@ -42,6 +42,8 @@ STOP_GRACE = 10.0
 UNKNOWN_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
 #: Beside the model: the web server, the test process and the build of a neighbour.
 WORK_MEMORY = 1 * GB
+#: As many servers as a check may have at a time.
+CHECK_SERVERS = 4
 
 
 class StepFailed(Exception):
@@ -293,18 +295,22 @@ class Run:
             self.building.release()
 
     def _prove(self, combination: Combination, result: Result) -> None:
-        """Test and check what was built, and train."""
+        """Test, train and check."""
         log = self._log(combination)
         if not result.built:
             return
-        with self._noted(result, log), self._turn(combination):
-            self._tried(self._test, combination, result, log)
+        with self._noted(result, log):
+            with self._turn(combination):
+                self._tried(self._test, combination, result, log)
+                self.board.step(result.id, "training")
+                sample = self._repository(combination) / "local_test/opt_ml"
+                shutil.copytree(sample, self._opt_ml(combination))
+                self.engine.train(
+                    self._image(combination), self._opt_ml(combination), self._project(combination)
+                )
             if self.check:
-                self._tried(self._check, combination, result, log)
-            self.board.step(result.id, "training")
-            sample = self._repository(combination) / "local_test/opt_ml"
-            shutil.copytree(sample, self._opt_ml(combination))
-            self.engine.train(self._image(combination), self._opt_ml(combination), self._project(combination))
+                with self._turn(combination, servers=CHECK_SERVERS):
+                    self._tried(self._check, combination, result, log)
             result.status = "proven"
             self.board.step(result.id, "proven, to be measured")
 
@@ -337,10 +343,10 @@ class Run:
             self.board.ended(result.id, result.status, f"{result.failure} – see {log}")
 
     @contextmanager
-    def _turn(self, combination: Combination) -> Iterator[None]:
-        """Hold a slot and memory for the block."""
-        model = combination.context["fw"]["worker_memory_mib"] * 2**20
-        with self.slots.hold(1), self.memory.hold(model * self.engine.cpus + WORK_MEMORY):
+    def _turn(self, combination: Combination, servers: int = 1) -> Iterator[None]:
+        """Hold a slot, and memory for so many servers, for the block."""
+        server = combination.context["fw"]["worker_memory_mib"] * 2**20 * self.engine.cpus
+        with self.slots.hold(1), self.memory.hold(servers * server + WORK_MEMORY):
             yield
 
     def _tried(
