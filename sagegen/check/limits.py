@@ -1,15 +1,12 @@
-"""SageMaker's limits, and the check's own.
-
-SAGEGEN_CHECK_SCALE multiplies the large ones, so that the tests of the check need not wait two minutes to see
-a SIGTERM ignored, nor build an image of 10 GB. It is meant for those tests: a real check leaves it unset.
-"""
+"""SageMaker's limits, and the check's own."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-SCALE_VARIABLE = "SAGEGEN_CHECK_SCALE"
+#: Multiplies the large ones, so that the tests of the check need not wait two minutes to see a SIGTERM
+#: ignored, nor build an image of 10 GB. A real check leaves it alone.
+SCALE = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,14 +33,13 @@ class Limits:
     @classmethod
     def make(cls, timeout: float | None = None) -> Limits:
         """The platform's limits; `timeout` replaces the check's own patience."""
-        scale = float(os.environ.get(SCALE_VARIABLE, "1"))
         long = (
             "startup startup_slow serverless_startup stop_training stop_training_slow stop_serving invocation"
             " linger late_host give_up timeout"
         )
-        values = {name: getattr(cls, name) * scale for name in long.split()}
-        values["image_bytes"] = cls.image_bytes * scale
-        values["load"] = max(1.5, cls.load * scale)
+        values = {name: getattr(cls, name) * SCALE for name in long.split()}
+        values["image_bytes"] = cls.image_bytes * SCALE
+        values["load"] = max(1.5, cls.load * SCALE)
         values["late_host"] = max(3.0, values["late_host"])
         if timeout is not None:
             values["timeout"] = timeout

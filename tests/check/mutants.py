@@ -99,7 +99,7 @@ MUTANTS = [
     static("T-10", "USER 1000"),
     static("T-76", "RUN echo driver > /usr/lib/libcuda.so.535.104.05"),
     static("T-77", "RUN echo cuda > /usr/lib/libcudart.so.12"),
-    static("T-81", 'RUN ["/usr/bin/python3", "-c", "import os; os.remove(\'/usr/bin/sh\')"]'),
+    static("T-81", 'RUN ["python3", "-c", "import os; os.remove(\'/usr/bin/sh\')"]'),
     Mutant("IMG-01", only=STATIC, made="oci"),
     Mutant("IMG-04", only=STATIC, made="arm64"),
     static("IMG-11", "VOLUME /opt/ml/model"),
@@ -134,7 +134,7 @@ MUTANTS = [
     train("T-33", DATA, DATA + '    (ML / "input/data/train/cache").write_text("x")\n'),
     train("T-72", MAIN, MAIN + '    os.environ["SM_MODEL_DIR"]\n'),
     train("T-79", MAIN, MAIN + "    os.kill(os.getpid(), signal.SIGBUS) if os.fork() == 0 else None\n    print('Bus error (core dumped)')\n", rules=("T-79", "T-74", "T-53", "T-74")),
-    Mutant("T-82", dockerfile="RUN rm -f /usr/bin/pip /usr/bin/pip3 /usr/bin/pip3.*", rules=("T-82", "T-53")),
+    Mutant("T-82", dockerfile="RUN rm -f /usr/bin/pip* /usr/local/bin/pip*", rules=("T-82", "T-53")),
     Mutant(
         "T-78",
         (("train", MAIN, MAIN + '    print("CUDA error")\n    os._exit(1)\n'),),

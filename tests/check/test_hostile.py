@@ -19,7 +19,7 @@ from sagegen.check.containers import PID_LABEL
 pytestmark = pytest.mark.mutants
 
 HERE = Path(__file__).parent
-HEAD = "#!/usr/bin/python3\nimport os, signal, sys, threading, time\nsignal.signal(15, signal.SIG_IGN)\n"
+HEAD = "#!/usr/bin/env python3\nimport os, signal, sys, threading, time\nsignal.signal(15, signal.SIG_IGN)\n"
 FLOOD = HEAD + "while True:\n    os.write(1, b'x' * 60000 + b'\\n')\n"
 FORKS = (
     HEAD + "while True:\n    try:\n        os.fork() or time.sleep(10**6)\n"
