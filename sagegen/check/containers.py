@@ -445,6 +445,16 @@ class Box:
         spool.seek(0)
         return spool
 
+    def frozen(self, folder: str) -> IO[bytes]:
+        """A folder at one moment: what a sudden end would leave."""
+        with suppress(DockerException):
+            self._api.pause(self.id)
+        try:
+            return self.archive(folder)
+        finally:
+            with suppress(DockerException):
+                self._api.unpause(self.id)
+
     def has_file(self, folder: str) -> bool:
         """Whether a folder holds a file, at any depth."""
         try:

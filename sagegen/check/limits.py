@@ -24,7 +24,7 @@ class Limits:
     linger: float = 30.0  # T-55
     late_host: float = 15.0  # T-44
     give_up: float = 45.0  # a server that answers, but not what it should
-    load: float = 5.0  # how long requests keep the server busy
+    load: float = 3.0  # how long requests keep the server busy
     ping: float = 2.0  # S-12
     ping_slow: float = 1.0
     connect: float = 0.25  # S-21

@@ -88,7 +88,7 @@ def forwards(evidence: Evidence) -> Verdict:
     why="Spot instances and cluster repairs restart the container; without checkpoints all is paid twice.",
     fix="Save to /opt/ml/checkpoints, atomically, and look there first when training starts.",
     page="model-checkpoints",
-    needs=(TRAIN, RESUMED),
+    needs=(TRAIN, TERMINATED, RESUMED),
 )
 def resumes(evidence: Evidence) -> Verdict:
     full = evidence[TRAIN].succeeded()
@@ -99,12 +99,11 @@ def resumes(evidence: Evidence) -> Verdict:
         return broken(f"after the restart: {found.resumed.end}", found.resumed.line)
     if not found.resumed.model:
         return broken("after the restart: no model", found.resumed.line)
-    if found.killed is not None and not found.killed.checkpoints:
-        return skipped("the job was killed before its first checkpoint – give a longer one with --opt-ml")
+    if not found.saved:
+        return skipped("the job ended before it could be interrupted – give a longer one with --opt-ml")
     if repeats(found.resumed, full):
         return broken("the restarted job did everything again", found.resumed.line)
-    count = sum(file.kind == "file" for file in full.checkpoints.values())
-    return passed(f"{count} checkpoints; the restarted job goes on from there", checkpoints=count)
+    return passed(f"goes on from {found.saved} files in /opt/ml/checkpoints", files=found.saved)
 
 
 def _trouble(runs: Mapping[str, Run]) -> Verdict | None:

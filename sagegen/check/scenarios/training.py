@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from sagegen.check.bench import Bench, tree
-from sagegen.check.containers import SPOOL_BYTES, Box, Exit, File, Spec, StartFailed, make_tar
+from sagegen.check.containers import SPOOL_BYTES, Box, Exit, File, StartFailed, make_tar, read_tar
 from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.fixture import CHANNEL, Job
 from sagegen.check.scenarios.image import IMAGE
@@ -432,12 +432,6 @@ def repeats(run: Run, other: Run) -> bool:
 SHORT_SECONDS, SLOW_CPUS = 20.0, 0.25
 
 
-def interruptible(bench: Bench, base: Base) -> tuple[Spec, str]:
-    """What to run for a job that is to be interrupted."""
-    spec, line = bench.training(base.job, bench.lab.network())
-    return replace(spec, cpus=SLOW_CPUS if base.run.exit.seconds < SHORT_SECONDS else None), line
-
-
 def midway(box: Box, bench: Bench, base: Run) -> bool:
     """Wait for the first checkpoint; where there are none, for half of the time. False: it has ended."""
     half = 0.5 * base.exit.seconds
@@ -457,6 +451,8 @@ class Termination:
 
     run: Run
     stop: Exit | None  # None: it had ended before
+    #: /opt/ml/checkpoints just before, as SIGKILL would have left it.
+    saved: IO[bytes] | None = None
     #: What the processes below PID 1 got to know: told, not told, or there are none (None).
     told: bool | None = None
     alone: bool = True  # PID 1 is the one that works
@@ -485,20 +481,22 @@ def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
     base = evidence[TRAIN]
     full = base.succeeded()
     found: dict[str, Any] = {}
-    box_spec, line = interruptible(bench, base)
+    spec, line = bench.training(base.job, bench.lab.network())
     line = (
         line.replace("docker run --rm", "docker run --rm --name repro", 1)
         + " # meanwhile: docker stop -t 120 repro"
     )
-    with bench.lab.container(box_spec) as box:
+    spec = replace(spec, cpus=SLOW_CPUS if full.exit.seconds < SHORT_SECONDS else None)
+    with bench.lab.container(spec) as box:
         box.write("/opt/ml", tree(base.job))
         box.start()
         if not midway(box, bench, full):
             return Termination(record(box, line, box.state()), None)
+        saved = box.frozen("/opt/ml/checkpoints")
         stat = box.shell(PAUSE_CHILDREN)
         children, alone = _children(stat or "")
         if not box.signal("SIGTERM"):
-            return Termination(record(box, line, box.state()), None)
+            return Termination(record(box, line, box.state()), None, saved)
         begun = time.monotonic()
         box.hurry()
         if children:
@@ -510,7 +508,7 @@ def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
             box.signal("SIGKILL")
             box.wait(10)
         stop = Exit(state.code, seconds, state.finished_at, state.out_of_memory)
-        return Termination(record(box, line, state), stop, alone=alone, **found)
+        return Termination(record(box, line, state), stop, saved, alone=alone, **found)
 
 
 def _children(stat: str) -> tuple[list[str], bool]:
@@ -541,30 +539,24 @@ def _watch_children(box: Box, bench: Bench, children: list[str]) -> dict[str, bo
 
 @dataclass(frozen=True)
 class Restart:
-    """A job that was killed, and the next one with its checkpoints."""
+    """A job that starts with the checkpoints of one that was interrupted."""
 
-    killed: Run | None  # None: it had ended before
     resumed: Run
+    saved: int | None  # files; None: the other had ended before
 
 
-@scenario("train-resume", after=(TRAIN,), again=True)
+@scenario("train-resume", after=(TRAIN, TERMINATED), again=True)
 def RESUMED(bench: Bench, evidence: Evidence) -> Restart:
-    """Kills a training job in the middle and starts it again with its checkpoints."""
+    """Starts again with the checkpoints that a sudden end in the middle of a job would have left."""
     base = evidence[TRAIN]
-    full = base.succeeded()
-    if not full.checkpoints:
+    if not base.succeeded().checkpoints:
         raise Skip("nothing was saved in /opt/ml/checkpoints")
-    spec, line = interruptible(bench, base)
-    with bench.lab.container(spec) as box:
-        box.write("/opt/ml", tree(base.job))
-        box.start()
-        in_time = midway(box, bench, full)
-        box.signal("SIGKILL")
-        state = box.wait(10)
-        killed = record(box, line, state) if in_time else None
-        with box.archive("/opt/ml/checkpoints") as saved:
-            resumed = train(bench, base.job, checkpoints=saved)
-    return Restart(killed, resumed)
+    archive = evidence[TERMINATED].saved
+    if not archive:
+        return Restart(train(bench, base.job), None)
+    archive.seek(0)
+    saved = sum(file.kind == "file" for file in read_tar(archive).values())
+    return Restart(train(bench, base.job, checkpoints=archive), saved)
 
 
 # --- clusters -------------------------------------------------------------------------------------------
