@@ -193,6 +193,7 @@ MUTANTS = [
     # --- serving
     Mutant("S-01", dockerfile=PLAIN + "RUN chmod -x /opt/program/serve", rules=WEB),
     serve("S-01", SAYS, SAYS + "    sys.exit(3)\n", name="ends"),
+    serve("S-01", 'elif self.path == "/metrics":\n', 'elif self.path == "/metrics":\n            os._exit(3)\n', "S-77", name="dies-later"),
     serve("S-03", "    threading.Thread(target=drain).start()\n", "    pass\n"),
     Mutant("S-03", (("serve", "    end = time.monotonic() + 25\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
     serve("S-06", "    server = Server(", "    if os.fork():\n        while True:\n            signal.pause()\n    server = Server(", rules=("S-06", "S-13")),

@@ -68,7 +68,7 @@ class Startup:
         last = next((text for text in reversed(self.log.splitlines()) if text.strip()), "")
         if self.exit:
             memory = ", out of memory" if self.exit.out_of_memory else ""
-            return f"ended with exit code {self.exit.code}{memory} before it was healthy: {last[:160]}"
+            return f"ended by itself with exit code {self.exit.code}{memory}: {last[:160]}"
         if self.answers:
             return f"/ping: {self.answers[-1]}"
         return "no connection"
@@ -193,7 +193,7 @@ def served(
 
 def patience(bench: Bench, ordinary: Startup) -> float:
     """Enough for a server that starts like one that took so long."""
-    return min(bench.limits.timeout, 20 + 6 * (ordinary.healthy_seconds or 0))
+    return min(bench.limits.timeout, bench.limits.settle + 6 * (ordinary.healthy_seconds or 0))
 
 
 def headers(payload: Payload, **more: str) -> dict[str, str]:
@@ -242,6 +242,9 @@ class Serving:
     """Everything that an ordinary endpoint was asked."""
 
     startup: Startup
+    neutral: bool
+    payload: Payload | None
+    serverless: bool  # the image says that it is meant for serverless endpoints
     writable: Startup | None = None  # the same with a writable model, where the first was not healthy
     pings: list[Exchange] = field(default_factory=list)
     post_ping: Exchange | None = None
@@ -266,9 +269,6 @@ class Serving:
     stop: Exit | None = None
     log: str = ""
     written: int = 0
-    neutral: bool = False
-    payload: Payload | None = None
-    serverless: bool = False  # the image says that it is meant for serverless endpoints
 
     @property
     def line(self) -> str:
@@ -306,33 +306,30 @@ class Serving:
 def SERVE(bench: Bench, evidence: Evidence) -> Serving:
     """Asks an ordinary endpoint everything that SageMaker may ask, alone on the machine."""
     artifact = evidence[MODEL]
-    spec = server(bench, evidence, bench.lab.network())
-    ordinary, serverless = evidence[START], bench.declares("serverless")
+    ordinary = evidence[START]
+
+    def begin(startup: Startup) -> Serving:
+        serverless = bench.declares("serverless")
+        return Serving(startup, artifact.neutral, bench.payload, serverless, log=startup.log)
+
     if not ordinary.ok:
-        found = Serving(
-            ordinary, neutral=artifact.neutral, payload=bench.payload, serverless=serverless, log=ordinary.log
-        )
+        found = begin(ordinary)
         if not ordinary.start_error and not artifact.neutral:
-            found.writable = _writable(bench, spec, ordinary)
+            found.writable = _writable(bench, server(bench, evidence, bench.lab.network()), ordinary)
         return found
     with ExitStack() as stack:
         if kept := bench.take(ORDINARY):
             stack.enter_context(kept.place)
             startup, box, address = kept.startup, kept.box, kept.address
+            if not (state := box.state()).running:
+                log = "\n".join(text for _, text in box.logs())
+                return begin(replace(startup, healthy_seconds=None, exit=state, log=log))
         else:
             startup, box, begun = stack.enter_context(served(bench, evidence))
             if not begun:
-                return Serving(
-                    startup,
-                    neutral=artifact.neutral,
-                    payload=bench.payload,
-                    serverless=serverless,
-                    log=startup.log,
-                )
+                return begin(startup)
             startup, address = _first(bench, startup, begun), begun
-        found = Serving(
-            startup, neutral=artifact.neutral, payload=bench.payload, serverless=serverless, log=startup.log
-        )
+        found = begin(startup)
         budget = 180 + 3 * bench.limits.invocation
         client = Client(address, bench.limits.invocation, budget)
         _questions(bench, found, client)
@@ -344,7 +341,13 @@ def SERVE(bench: Bench, evidence: Evidence) -> Serving:
         with websocket(address, STREAM_PATH, 3) as socket:
             found.websocket_status = socket.status if socket else None
         found.written = box.written_bytes()
-        _stop(bench, found, client, box)
+        alive = client.ask("GET", "/ping", seconds=bench.limits.ping).status is not None
+        # The engine may notice the end of a container a little later than its clients.
+        state = box.state() if alive else box.wait(2)
+        if state.running:
+            _stop(bench, found, client, box)
+        else:
+            found.startup = replace(startup, exit=state, log="\n".join(text for _, text in box.logs()))
         found.log = "\n".join(text for _, text in box.logs())
         return found
 
@@ -551,7 +554,8 @@ def CRASH(bench: Bench, evidence: Evidence) -> Crash:
     ordinary = evidence[START]
     ordinary.healthy()
     with ExitStack() as stack:
-        if kept := bench.take(SPARE):
+        kept = bench.take(SPARE)
+        if kept and kept.box.state().running:
             stack.enter_context(kept.place)
             startup, box, address = kept.startup, kept.box, kept.address
         else:
