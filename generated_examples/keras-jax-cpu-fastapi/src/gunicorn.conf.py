@@ -8,6 +8,7 @@ from uvicorn_worker import UvicornWorker
 from byoc import limits, loading
 from byoc.workers import plan
 
+loading.begin()
 # What each worker would import for itself: imported before the fork, it is shared.
 for _module in ("uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"):
     importlib.import_module(_module)

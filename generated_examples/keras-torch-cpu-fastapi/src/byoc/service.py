@@ -14,7 +14,7 @@ import numpy as np
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from byoc import codecs, framework, gpu, limits, manifest, paths, standby, workers
+from byoc import codecs, framework, gpu, limits, loading, manifest, paths, standby, workers
 from byoc.batching import Batcher
 from byoc.costs import Costs
 from byoc.errors import RequestError
@@ -43,6 +43,7 @@ class Service:
         say(framework.prepare(threads=plan.compute_threads))
         try:
             self._module: ModuleType = importlib.import_module("model")
+            loading.imported()
             self._features: tuple[str, ...] = tuple(getattr(self._module, "FEATURES", ()))
             folder = _model_dir()
             manifest.verify(folder, self._features)

@@ -28,6 +28,17 @@ def is_shared(plan: Plan) -> bool:
     return framework.SURVIVES_FORK and plan.compute_threads == 1 and not os.environ.get(EACH_VARIABLE)
 
 
+def begin() -> None:
+    """Called first: what is imported is never garbage, and to look for some makes a start a tenth longer."""
+    gc.disable()
+
+
+def imported() -> None:
+    """Called between the imports and the model: from here on there may be garbage, but not before."""
+    gc.freeze()
+    gc.enable()
+
+
 def on_starting(arbiter: Any) -> None:
     """gunicorn's hook when the model is loaded, if it is shared, and nothing is forked yet."""
     if not arbiter.cfg.preload_app:

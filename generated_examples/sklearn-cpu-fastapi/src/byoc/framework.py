@@ -1,7 +1,6 @@
 """scikit-learn in this image: its threads, and the device that it runs on."""
 
 import os
-from importlib.metadata import version
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 220
@@ -14,4 +13,7 @@ SURVIVES_FORK = True
 def prepare(threads: int) -> str:
     """Set up scikit-learn before model.py is imported. Returns a line for the log."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    return f"scikit-learn {version('scikit-learn')} on {threads} CPU thread(s)"
+    # Imported here: `serve` plans its workers with this module, and needs no scikit-learn for it.
+    import sklearn
+
+    return f"scikit-learn {sklearn.__version__} on {threads} CPU thread(s)"

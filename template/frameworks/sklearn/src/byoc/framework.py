@@ -3,7 +3,6 @@
 {% if gpu %}
 import os
 import sys
-from importlib.metadata import version
 
 from byoc import gpu
 
@@ -20,6 +19,8 @@ def prepare(threads: int) -> str:
 
     Where a GPU is visible, cuML takes over the estimators that it knows; the code stays plain scikit-learn.
     """
+    from importlib.metadata import version
+
     os.environ["OMP_NUM_THREADS"] = str(threads)
     name, accelerator = f"scikit-learn {version('scikit-learn')}", f"cuML {version('cuml-cu13')}"
     if not gpu.count():
@@ -34,10 +35,11 @@ def prepare(threads: int) -> str:
 
 def cuda_version() -> str:
     """The CUDA version of the libraries that cuML brings with it."""
+    from importlib.metadata import version
+
     return ".".join(version("cuda-toolkit").split(".")[:2])
 {% else %}
 import os
-from importlib.metadata import version
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
@@ -50,5 +52,8 @@ SURVIVES_FORK = True
 def prepare(threads: int) -> str:
     """Set up scikit-learn before model.py is imported. Returns a line for the log."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    return f"scikit-learn {version('scikit-learn')} on {threads} CPU thread(s)"
+    # Imported here: `serve` plans its workers with this module, and needs no scikit-learn for it.
+    import sklearn
+
+    return f"scikit-learn {sklearn.__version__} on {threads} CPU thread(s)"
 {% endif %}
