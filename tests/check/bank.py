@@ -12,6 +12,7 @@ import tarfile
 import threading
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -149,6 +150,11 @@ class Bank:
         self._built.append(name)
         return name
 
+    @cached_property
+    def healthy_report(self) -> Future[Report]:
+        """What the check finds on the healthy image."""
+        return self._pool.submit(self.check, self.healthy)
+
     def report(self, mutant: Mutant) -> Report:
         """What the check finds; those of all selected mutants begin together."""
         if mutant not in self._reports:
@@ -163,11 +169,17 @@ class Bank:
     def _check(self, mutant: Mutant) -> Report:
         return self.check(self.mutant(mutant), mutant.only, mutant.rules)
 
-    def check(self, image: str, only: tuple[str, ...] = (), rules: tuple[str, ...] = ()) -> Report:
+    def check(
+        self,
+        image: str,
+        only: tuple[str, ...] = (),
+        rules: tuple[str, ...] = (),
+        patience: float = PATIENCE_SECONDS,
+    ) -> Report:
         """`sagegen check`, with short waits."""
         payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")
         chosen = tuple(choose(only, rules, ()))
-        limits = Limits.make(PATIENCE_SECONDS)
+        limits = Limits.make(patience)
         # Where training is not judged, a model is given and need not be trained.
         opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self.with_model
         return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits, again=False), Silent())

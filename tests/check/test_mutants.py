@@ -27,7 +27,7 @@ def test_a_mutant_breaks_its_rule_and_no_other(bank: Bank, mutant: Mutant) -> No
 
 
 def test_the_healthy_image_keeps_every_rule(bank: Bank) -> None:
-    report = bank.check(bank.healthy)
+    report = bank.healthy_report.result()
     assert breaches(report) == {}
     skipped = {rule.id for rule, verdict in report.verdicts.items() if verdict.outcome is Outcome.SKIP}
     assert skipped == UNJUDGED
