@@ -741,7 +741,7 @@ def serverless_start(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-04",
-    Level.IF_USED,
+    Level.RECOMMENDED,
     SERVE_AREA,
     "Serves as any user, on a read-only file system",
     why="A serverless endpoint may not run as root and may not let the container write anywhere but /tmp.",
@@ -750,14 +750,13 @@ def serverless_start(evidence: Evidence) -> Verdict:
     needs=(SERVERLESS,),
 )
 def any_user(evidence: Evidence) -> Verdict:
-    # Never more than a warning: the need of permissions is documented, the file system that they meet is not.
     found = evidence[SERVERLESS]
     if not found.startup.ok:
         if found.limited is not None and found.limited.ok:
-            return doubtful(found.startup.trouble, found.startup.line)
+            return broken(found.startup.trouble, found.startup.line)
         raise Skip("not healthy with 1 CPU and 2 GB, see S-75")
     if found.golden is not None and not found.golden.ok:
-        return doubtful(f"POST /invocations: {found.golden}", found.startup.line)
+        return broken(f"POST /invocations: {found.golden}", found.startup.line)
     return passed("healthy as 993:990 with a read-only root")
 
 
