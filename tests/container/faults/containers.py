@@ -173,7 +173,9 @@ class Container:
 
     def wait_for_end(self, seconds: float) -> int:
         """The exit code, once it ends."""
-        return wait_until(lambda: (self.exit_code,) if self.exit_code is not None else None, "an end", seconds)[0]
+        return wait_until(
+            lambda: (self.exit_code,) if self.exit_code is not None else None, "an end", seconds
+        )[0]
 
 
 class Containers:
@@ -191,7 +193,17 @@ class Containers:
         mount = ("--volume", f"{model_dir}:/opt/ml/model:ro")
         self._names.append(name)
         docker(
-            "run", "--detach", "--name", name, "--label", LABEL, *mount, *variables, *options, self.image, "serve"
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--label",
+            LABEL,
+            *mount,
+            *variables,
+            *options,
+            self.image,
+            "serve",
         )
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
         return Container(name, (docker("inspect", "--format", form, name).split()[0], PORT))

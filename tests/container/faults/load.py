@@ -108,7 +108,10 @@ class Load:
         clients: int = 8,
         keep_alive: bool = True,
         timeout: float = 60,
+        at_most: int | None = None,
     ) -> None:
+        """`at_most` bounds the number of requests, which otherwise go on until the block ends."""
+        self._at_most = at_most
         self._address = address
         self._mix = list(mix)
         self._clients = clients
@@ -161,7 +164,7 @@ class Load:
     async def _client(self, offset: int) -> None:
         connection = _Connection(self._address)
         for request in itertools.islice(itertools.cycle(self._mix), offset, None):
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._begun == self._at_most:
                 break
             self._begun += 1
             result = await connection.ask(request, self._keep_alive, self._timeout)

@@ -43,7 +43,11 @@ class Trend:
         third = max(1, len(values) // 3)
         slope = statistics.linear_regression([sample.moment for sample in samples], values).slope
         return cls(
-            statistics.median(values[:third]), statistics.median(values[-third:]), max(values), 3600 * slope, allowed
+            statistics.median(values[:third]),
+            statistics.median(values[-third:]),
+            max(values),
+            3600 * slope,
+            allowed,
         )
 
     def text(self, unit: float = 1) -> str:
@@ -67,7 +71,9 @@ class Outcome:
     def problems(self) -> list[str]:
         """What should not be; empty where all is well."""
         trends = {"memory": self.memory, "descriptors": self.descriptors, "threads": self.threads}
-        found = [f"{name} grew from {t.first:.0f} to {t.last:.0f}" for name, t in trends.items() if not t.is_flat]
+        found = [
+            f"{name} grew from {t.first:.0f} to {t.last:.0f}" for name, t in trends.items() if not t.is_flat
+        ]
         if self.report.wrong:
             found.append(f"{len(self.report.wrong)} answers were not as they should be")
         if self.replaced:
@@ -103,7 +109,9 @@ def soak(container: Container, seconds: float, seed: int = 1) -> Outcome:
         before = {process.pid for process in watch.samples[0].processes}
         begun = time.monotonic()
         loads = [
-            stack.enter_context(Load(container.address, mixed(seed + kept), CLIENTS // 2, keep_alive=bool(kept)))
+            stack.enter_context(
+                Load(container.address, mixed(seed + kept), CLIENTS // 2, keep_alive=bool(kept))
+            )
             for kept in (0, 1)
         ]
         # A container that ends early is no reason to wait on.

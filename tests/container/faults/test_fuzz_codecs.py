@@ -55,7 +55,9 @@ def test_a_body_becomes_rows_of_numbers_or_is_refused(request: Request) -> None:
 
 @few(800)
 @given(request=requests())
-def test_without_named_features_a_body_becomes_an_array_of_plain_values_or_is_refused(request: Request) -> None:
+def test_without_named_features_a_body_becomes_an_array_of_plain_values_or_is_refused(
+    request: Request,
+) -> None:
     inputs = decode(request, [])
     if inputs is not None:
         assert inputs.ndim >= 1
@@ -85,7 +87,9 @@ def test_accept_chooses_a_type_that_can_be_written_or_is_refused(accept: str, co
 
 
 predictions = st.one_of(
-    st.lists(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans()), min_size=1, max_size=4),
+    st.lists(
+        st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans()), min_size=1, max_size=4
+    ),
     st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=3),
     st.lists(st.dictionaries(st.sampled_from("ab"), st.floats()), min_size=1, max_size=3),
     st.lists(st.floats(), min_size=1).map(np.array),

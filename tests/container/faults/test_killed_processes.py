@@ -62,13 +62,17 @@ def test_after_a_kill_of_any_process_the_service_is_back_or_pid_1_ends_with_an_e
             killed = time.monotonic()
             container.kill_processes([container.pids(kind).pop()])
             wait_until(
-                lambda: container.exit_code is not None or all(one.answered_since(killed) > 200 for one in loads),
+                lambda: (
+                    container.exit_code is not None or all(one.answered_since(killed) > 200 for one in loads)
+                ),
                 f"the service or an end after a kill of {kind}",
                 RECOVERY_SECONDS,
             )
             seconds = time.monotonic() - killed
             if kind not in EXPENDABLE:
-                wait_until(lambda: kinds(container) >= before or container.exit_code is not None, f"a new {kind}")
+                wait_until(
+                    lambda: kinds(container) >= before or container.exit_code is not None, f"a new {kind}"
+                )
         report = total(loads)
         print(f"{image.stack}, {kind} killed: exit {container.exit_code} after {seconds:.1f} s; {report}")
         if container.exit_code is None:

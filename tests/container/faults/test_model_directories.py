@@ -64,7 +64,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge and void": (fill_with_zeros, "cannot be loaded"),
     "a folder for a model": (replace_with_a_folder, "cannot be loaded"),
     "a link to nowhere": (replace_with_a_link_to_nowhere, "No such file"),
-    "an older framework": (lambda f: manifest(f, versions={"sklearn": "0.24.2"}), "written by sklearn 0.24.2"),
+    "an older framework": (
+        lambda f: manifest(f, versions={"sklearn": "0.24.2"}),
+        "written by sklearn 0.24.2",
+    ),
     "another framework": (lambda f: manifest(f, framework=["torch"]), "the artifact is for torch"),
     "other columns": (lambda f: manifest(f, features=["age", "income"]), "expects the columns"),
     "a damaged manifest": (lambda f: (f / "manifest.json").write_bytes(b"\x00{"), "manifest.json"),
