@@ -7,9 +7,10 @@ INSTALLED := $(VENV)/.installed
 PYTEST ?=
 MATRIX ?=
 BENCH ?=
+SOAK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants matrix bench examples lint format clean
+.PHONY: help setup demo test mutants matrix soak bench examples lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -27,6 +28,9 @@ mutants: $(INSTALLED) ## Prove every rule of sagegen check on an image that brea
 
 matrix: $(INSTALLED) ## Build, test and measure the image of every combination
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
+
+soak: $(INSTALLED) ## Load every stack for ten minutes, then fuzz it; SOAK='--seconds 3600'
+	$(BIN)/python -m tests.container.faults $(SOAK)
 
 bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.md
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt

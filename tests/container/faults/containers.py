@@ -129,6 +129,10 @@ class Container:
                 wait_until(lambda: self.exit_code is not None or self.ping(), "an end, or a life sign")
         return []
 
+    def process_ids(self) -> set[str]:
+        """The processes, by their names outside: quicker to know."""
+        return set(docker("top", self.name, "-eo", "pid").split()[1:])
+
     def pids(self, kind: str) -> set[int]:
         """The living processes of a kind."""
         return {each.pid for each in self.processes() if each.kind == kind and each.state != "Z"}
@@ -173,9 +177,10 @@ class Container:
 
     def wait_for_end(self, seconds: float) -> int:
         """The exit code, once it ends."""
-        return wait_until(
-            lambda: (self.exit_code,) if self.exit_code is not None else None, "an end", seconds
-        )[0]
+        wait_until(lambda: self.exit_code is not None, "an end", seconds)
+        code = self.exit_code
+        assert code is not None
+        return code
 
 
 class Containers:
@@ -263,8 +268,8 @@ def watching(container: Container, every: float = 0.25) -> Iterator[Watch]:
     """Look into the container again and again, from one process inside."""
     command = ["docker", "exec", "--interactive", container.name, "python", "-c", LOOK, str(every)]
     watch = Watch()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=nothing) as process:
         assert process.stdin
 
         def read() -> None:

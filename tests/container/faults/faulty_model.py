@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import real_model
@@ -26,7 +27,7 @@ def _raise(error: BaseException) -> Any:
     raise error
 
 
-FAULTS = {
+FAULTS: dict[int, Callable[[Any], Any]] = {
     -1: lambda answer: _raise(RuntimeError("secret of the model")),
     -2: lambda answer: sys.exit(3),
     -3: lambda answer: os._exit(0),

@@ -66,7 +66,7 @@ json_rows = st.lists(
 )
 json_records = st.lists(
     st.one_of(
-        st.fixed_dictionaries({name: values for name in NAMES}),
+        st.fixed_dictionaries(dict.fromkeys(NAMES, values)),
         st.dictionaries(st.sampled_from(NAMES), values),
     ),
     max_size=4,

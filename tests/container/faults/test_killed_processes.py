@@ -38,7 +38,7 @@ def total(loads: list[Load]) -> Report:
 
 
 def kinds(container: Container) -> Counter[str]:
-    """How many processes of each kind live, PID 1 aside: from inside, the kernel lets nobody kill that one."""
+    """How many processes of each kind live. Not PID 1: the kernel lets nobody inside kill that one."""
     return Counter(p.kind for p in container.processes() if p.state != "Z" and p.pid != 1)
 
 
@@ -56,32 +56,35 @@ def test_after_a_kill_of_any_process_the_service_is_back_or_pid_1_ends_with_an_e
     for kind in sorted(kinds(container)):
         if container.exit_code is not None:
             container = serve(containers, image)
-        before = kinds(container)
-        with load(container) as loads:
-            wait_until(lambda: all(each.answered > 50 for each in loads), "a running load")
-            killed = time.monotonic()
-            container.kill_processes([container.pids(kind).pop()])
-            wait_until(
-                lambda: (
-                    container.exit_code is not None or all(one.answered_since(killed) > 200 for one in loads)
-                ),
-                f"the service or an end after a kill of {kind}",
-                RECOVERY_SECONDS,
-            )
-            seconds = time.monotonic() - killed
-            if kind not in EXPENDABLE:
-                wait_until(
-                    lambda: kinds(container) >= before or container.exit_code is not None, f"a new {kind}"
-                )
-        report = total(loads)
-        print(f"{image.stack}, {kind} killed: exit {container.exit_code} after {seconds:.1f} s; {report}")
-        if container.exit_code is None:
-            # A request may be lost with its process, and each client has one at a time.
-            assert len(report.wrong) <= 2 * CLIENTS, report
-            assert container.ping() == 200
-        else:
-            assert container.exit_code not in (0, 137)
-            assert not [result for result in report.wrong if result.ended < killed], report
+        kill_and_see(container, kind)
+
+
+def kill_and_see(container: Container, kind: str) -> None:
+    before = kinds(container)
+
+    def is_over() -> bool:
+        return container.exit_code is not None or all(one.answered_since(killed) > 200 for one in loads)
+
+    def is_replaced() -> bool:
+        return container.exit_code is not None or kinds(container) >= before
+
+    with load(container) as loads:
+        wait_until(lambda: all(each.answered > 50 for each in loads), "a running load")
+        killed = time.monotonic()
+        container.kill_processes([container.pids(kind).pop()])
+        wait_until(is_over, f"the service or an end after a kill of {kind}", RECOVERY_SECONDS)
+        seconds = time.monotonic() - killed
+        if kind not in EXPENDABLE:
+            wait_until(is_replaced, f"a new {kind}")
+    report = total(loads)
+    print(f"{kind} killed: exit code {container.exit_code} after {seconds:.1f} s; {report}")
+    if container.exit_code is None:
+        # A request may be lost with its process, and each client has one at a time.
+        assert len(report.wrong) <= 2 * CLIENTS, report
+        assert container.ping() == 200
+    else:
+        assert container.exit_code not in (0, 137)
+        assert not [result for result in report.wrong if result.ended < killed], report
 
 
 def test_after_a_kill_of_all_workers_ping_tells_the_truth_until_they_are_back(

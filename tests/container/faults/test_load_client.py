@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -34,10 +34,8 @@ def server(behaviour: Behaviour) -> Iterator[tuple[str, int]]:
             threading.Thread(target=converse_quietly, args=(connection,), daemon=True).start()
 
     def converse_quietly(connection: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             converse(connection)
-        except OSError:
-            pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, daemon=True).start()
@@ -52,7 +50,7 @@ def silence(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("keep_alive", [True, False])
 @pytest.mark.parametrize(
-    ("behaviour", "outcome"),
+    "behaviour, outcome",
     [
         pytest.param(lambda c: c.sendall(OK), "200", id="answers"),
         pytest.param(lambda c: c.sendall(OK.replace(b"yes", b"no!")), WRONG, id="says something else"),

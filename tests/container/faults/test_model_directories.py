@@ -56,7 +56,7 @@ def replace_with_a_link_to_nowhere(folder: Path) -> None:
 
 
 #: What is done to the folder of a model that works, and what the log must then say.
-BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "without the model": (lambda f: model_file(f).unlink(), "No such file"),
     "empty model": (truncate(lambda size: 0), "cannot be loaded"),
     "half a model": (truncate(lambda size: size // 2), "cannot be loaded"),
@@ -97,7 +97,7 @@ def started(
     return found
 
 
-@pytest.mark.parametrize(("image", "name"), CASES, indirect=["image"], scope="session")
+@pytest.mark.parametrize("image, name", CASES, indirect=["image"], scope="session")
 def test_a_model_that_cannot_work_is_never_healthy_and_one_line_says_why(
     name: str, started: dict[str, Container]
 ) -> None:

@@ -152,7 +152,7 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
     if not rows:
         raise RequestError(400, "the body holds no rows")
     first = [cell.strip() for cell in rows[0]]
-    if not any(map(_is_number, first)) and (len(rows) > 1 or features):
+    if not any(map(_is_number, set(first))) and (len(rows) > 1 or features):
         return _columns_to_array(first, rows[1:], features)
     return _numbers(rows) if features else _numbers_or_text(rows)
 
@@ -163,7 +163,7 @@ def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
         text = "\n".join(text.splitlines())
     text = text.strip()
     names = [cell.strip() for cell in text.partition("\n")[0].split(",")]
-    has_header = not any(map(_is_number, names))
+    has_header = not any(map(_is_number, set(names)))
     array = np.loadtxt(io.StringIO(text), delimiter=",", comments=None, ndmin=2, skiprows=int(has_header))
     if array.shape[1] != len(names):
         raise ValueError("the header has another number of columns")
