@@ -445,15 +445,22 @@ class Box:
         spool.seek(0)
         return spool
 
-    def frozen(self, folder: str) -> IO[bytes]:
-        """A folder at one moment: what a sudden end would leave."""
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop its time for the block: what lies there now is what a sudden end would leave."""
         with suppress(DockerException):
             self._api.pause(self.id)
         try:
-            return self.archive(folder)
+            yield
         finally:
             with suppress(DockerException):
                 self._api.unpause(self.id)
+
+    def processes(self) -> int | None:
+        """How many processes it has; None where the engine cannot tell."""
+        with suppress(DockerException):
+            return len(self._api.top(self.id)["Processes"])
+        return None
 
     def has_file(self, folder: str) -> bool:
         """Whether a folder holds a file, at any depth."""

@@ -17,7 +17,7 @@ from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.image import IMAGE, Image
-from sagegen.check.scenarios.training import TRAIN, Base, Run, repeats
+from sagegen.check.scenarios.training import TRAIN, Base, Run, goes_on, repeats
 
 GOOD = Image(
     "image",
@@ -114,6 +114,13 @@ def test_a_run_repeats_another_if_it_prints_as_many_lines_of_each_kind() -> None
     assert repeats(log("start", "epoch=1; loss=0.51;", "epoch=2; loss=0.39;", "more"), full)
     assert not repeats(log("start", "resumed after 1", "epoch=2; loss=0.4;"), full)
     assert not repeats(log("start"), full)
+
+
+def test_a_job_goes_on_after_a_signal_if_it_prints_two_more_of_a_kind() -> None:
+    run = log("start", "epoch=1", "epoch=2", "epoch=3", "saved 1", "saved 2")
+    assert goes_on(run, 2)
+    assert not goes_on(run, 3)
+    assert not goes_on(run, 4)
 
 
 def test_buffered_output_is_doubtful() -> None:

@@ -13,6 +13,7 @@ from sagegen.check.scenarios.training import (
     TERMINATED,
     TRAIN,
     Run,
+    goes_on,
     repeats,
 )
 
@@ -44,8 +45,9 @@ def stops_in_time(evidence: Evidence) -> Verdict:
     if found.stop.seconds > limits.stop_training_slow:
         return doubtful(f"{seconds} s after SIGTERM, of 120 s", found.run.line, seconds=seconds)
     full = evidence[TRAIN].succeeded()
-    # A job that was about to end anyway proves nothing.
-    if repeats(found.run, full) and found.stop.seconds > 0.25 * full.exit.seconds:
+    if repeats(found.run, full) and not goes_on(found.run, found.lines):
+        return skipped("the job was about to end when it was interrupted – give a longer one with --opt-ml")
+    if repeats(found.run, full):
         return doubtful(
             "SIGTERM changed nothing: the job ran to its end; a longer one would be killed",
             found.run.line,

@@ -313,6 +313,8 @@ def SERVE(bench: Bench, evidence: Evidence) -> Serving:
         return Serving(startup, artifact.neutral, bench.payload, serverless, log=startup.log)
 
     if not ordinary.ok:
+        if earlier := evidence.get(SERVE):
+            return earlier  # a second look would be at the same first start
         found = begin(ordinary)
         if not ordinary.start_error and not artifact.neutral:
             found.writable = _writable(bench, server(bench, evidence, bench.lab.network()), ordinary)

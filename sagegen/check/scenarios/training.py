@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
@@ -417,15 +417,21 @@ def _patience(bench: Bench, base: Run) -> float:
 # --- interrupted jobs -----------------------------------------------------------------------------------
 
 
-def shapes(run: Run) -> Counter[str]:
+def shapes(log: Sequence[tuple[float, str]]) -> Counter[str]:
     """How often the log holds each kind of line, numbers aside."""
-    return Counter(re.sub(r"[\d.e+-]+", "#", text).strip() for _, text in run.log if text.strip())
+    return Counter(re.sub(r"[\d.e+-]+", "#", text).strip() for _, text in log if text.strip())
 
 
 def repeats(run: Run, other: Run) -> bool:
     """Whether a run printed at least all that another did."""
-    mine, theirs = shapes(run), shapes(other)
+    mine, theirs = shapes(run.log), shapes(other.log)
     return bool(theirs) and all(mine[shape] >= count for shape, count in theirs.items())
+
+
+def goes_on(run: Run, lines: int) -> bool:
+    """Whether a run, after so many lines of its log, twice printed one more of a kind that it had printed."""
+    before, after = shapes(run.log[:lines]), shapes(run.log[lines:])
+    return any(count > 1 and before[shape] for shape, count in after.items())
 
 
 #: A job of a second has no middle to interrupt: until then it runs on a part of a CPU.
@@ -453,6 +459,8 @@ class Termination:
     stop: Exit | None  # None: it had ended before
     #: /opt/ml/checkpoints just before, as SIGKILL would have left it.
     saved: IO[bytes] | None = None
+    #: Lines of the log just before.
+    lines: int = 0
     #: What the processes below PID 1 got to know: told, not told, or there are none (None).
     told: bool | None = None
     alone: bool = True  # PID 1 is the one that works
@@ -492,9 +500,12 @@ def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
         box.start()
         if not midway(box, bench, full):
             return Termination(record(box, line, box.state()), None)
-        saved = box.frozen("/opt/ml/checkpoints")
-        stat = box.shell(PAUSE_CHILDREN)
-        children, alone = _children(stat or "")
+        with box.frozen():
+            saved = box.archive("/opt/ml/checkpoints")
+            lines = len(box.logs())
+            single = box.processes() == 1
+        # The job goes on meanwhile: nothing that is not needed happens from here on.
+        children, alone = ([], True) if single else _children(box.shell(PAUSE_CHILDREN) or "")
         if not box.signal("SIGTERM"):
             return Termination(record(box, line, box.state()), None, saved)
         begun = time.monotonic()
@@ -508,7 +519,7 @@ def TERMINATED(bench: Bench, evidence: Evidence) -> Termination:
             box.signal("SIGKILL")
             box.wait(10)
         stop = Exit(state.code, seconds, state.finished_at, state.out_of_memory)
-        return Termination(record(box, line, state), stop, saved, alone=alone, **found)
+        return Termination(record(box, line, state), stop, saved, lines, alone=alone, **found)
 
 
 def _children(stat: str) -> tuple[list[str], bool]:
