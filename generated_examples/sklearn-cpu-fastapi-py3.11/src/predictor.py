@@ -125,15 +125,15 @@ async def _read(receive: Receive, limit: int) -> tuple[bytes | None, bool]:
     if message["type"] == "http.request" and not message.get("more_body"):
         body = message["body"]
         return (body if len(body) <= limit else None), True
-    parts = bytearray()
+    parts: list[bytes] = []
     size = 0
     while message["type"] == "http.request":
         size += len(message["body"])
         if size <= limit:
-            parts += message["body"]
+            parts.append(message["body"])
         else:
             parts.clear()
         if not message.get("more_body"):
-            return (bytes(parts) if size <= limit else None), True
+            return (b"".join(parts) if size <= limit else None), True
         message = await receive()
     return None, False

