@@ -7,7 +7,7 @@ loading.begin()
 _plan = plan()
 
 wsgi_app = "wsgi:app"
-worker_class = "gthread"
+worker_class = "byoc.worker.Worker"
 workers = _plan.workers
 threads = _plan.request_threads
 preload_app = loading.is_shared(_plan)
@@ -17,6 +17,5 @@ post_worker_init = loading.post_worker_init
 # gunicorn > nginx > SageMaker, so that the one who gives up first is the one who can say why.
 timeout = limits.current().timeout_seconds + 20
 graceful_timeout = limits.DRAIN_SECONDS
-keepalive = 75
 control_socket_disable = True
 loglevel = "warning"

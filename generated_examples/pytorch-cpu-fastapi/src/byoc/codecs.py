@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+# Not only when it is first needed: scikit-learn asks in each prediction whether it was given one of Arrow's
+# tables, and fails in one thread while another imports pyarrow.
+import pyarrow
 from numpy.typing import NDArray
 
 from byoc.errors import RequestError
@@ -159,9 +163,7 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
 
 def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
     """Numbers only, with or without a header, by Arrow's parser: ten times as fast. Raises ValueError."""
-    # Imported here: small requests do without, and pyarrow is slow to import.
-    import pyarrow
-    from pyarrow import csv as arrow_csv
+    from pyarrow import csv as arrow_csv  # here, for small requests do without
 
     if any(end in text for end in RARE_LINE_ENDS):
         text = "\n".join(text.splitlines())
@@ -205,11 +207,9 @@ def _decode_npy(body: bytes, charset: str, features: Sequence[str]) -> Array:
 
 
 def _decode_parquet(body: bytes, charset: str, features: Sequence[str]) -> Array:
-    # Imported here: most requests are not Parquet, and pyarrow is slow to import.
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow import parquet  # here, for most requests are not Parquet
 
-    file = pyarrow.parquet.ParquetFile(io.BytesIO(body))
+    file = parquet.ParquetFile(io.BytesIO(body))
     schema = file.schema_arrow
     wanted = [schema.field(i) for i in _order(schema.names, features)]
     is_number = (pyarrow.types.is_integer, pyarrow.types.is_floating, pyarrow.types.is_decimal)
@@ -397,8 +397,7 @@ def _encode_npy(predictions: Predictions) -> bytes:
 
 
 def _encode_parquet(predictions: Predictions) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow import parquet
 
     out = io.BytesIO()
     rows = _plain(predictions)
@@ -406,7 +405,7 @@ def _encode_parquet(predictions: Predictions) -> bytes:
         table = pyarrow.Table.from_pylist(rows)
     else:
         table = pyarrow.table({"prediction": rows})
-    pyarrow.parquet.write_table(table, out)
+    parquet.write_table(table, out)
     return out.getvalue()
 
 

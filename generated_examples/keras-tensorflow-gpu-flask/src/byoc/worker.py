@@ -1,0 +1,70 @@
+"""gunicorn's worker behind nginx: threads that each accept a connection, answer its request, and close it.
+
+nginx has read the request before, and takes the answer at once: no thread waits for a slow client. gunicorn's
+own threaded worker hands each request from a main thread to another, which costs time and evenness.
+"""
+
+import os
+import select
+import threading
+import time
+
+from gunicorn.workers.sync import SyncWorker
+
+from byoc import limits
+from byoc.processes import say
+
+HUNG = 70  # EX_SOFTWARE of sysexits.h
+POLL_SECONDS = 0.5
+# nginx has given up by then, and told the client.
+HUNG_MARGIN_SECONDS = 15
+
+
+class Worker(SyncWorker):
+    """Sync workers as threads of one process, so that they share a model."""
+
+    def run(self) -> None:
+        """Answer requests until told to stop; then finish those that have begun."""
+        self._hung_seconds = limits.current().timeout_seconds + HUNG_MARGIN_SECONDS
+        self._busy_since: dict[int, float] = {}
+        for listener in self.sockets:
+            listener.setblocking(False)
+        threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.cfg.threads)]
+        for thread in threads:
+            thread.start()
+        while self.alive and self.is_parent_alive():
+            self.notify()
+            self._end_if_all_hang()
+            time.sleep(POLL_SECONDS)
+        self.alive = False
+        for thread in threads:
+            thread.join(self.cfg.graceful_timeout)
+
+    def _serve(self) -> None:
+        """One thread's life."""
+        me = threading.get_ident()
+        [listener] = self.sockets
+        with select.epoll() as waiting:
+            # One connection wakes one thread of all workers.
+            waiting.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            while self.alive:
+                if not waiting.poll(POLL_SECONDS):
+                    continue
+                self._busy_since[me] = time.monotonic()
+                try:
+                    self.accept(listener)
+                except BlockingIOError:
+                    pass  # another one was faster
+                except OSError as error:
+                    self.log.warning("cannot accept: %s", error)
+                    time.sleep(POLL_SECONDS)
+                finally:
+                    self._busy_since.pop(me, None)
+
+    def _end_if_all_hang(self) -> None:
+        """A worker whose every thread hangs in a prediction answers nobody any more."""
+        long_ago = time.monotonic() - self._hung_seconds
+        hanging = [since for since in self._busy_since.copy().values() if since < long_ago]
+        if len(hanging) == self.cfg.threads:
+            say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
+            os._exit(HUNG)
