@@ -310,7 +310,7 @@ class Lab:
             found = []
             for line in lines:
                 kind, mode, size, path, target = [*line.split("\t"), "", "", "", ""][:5]
-                if not path.startswith("/") or not mode or not size.isdigit():
+                if not path.startswith("/") or not re.fullmatch("[0-7]+", mode) or not size.isdecimal():
                     return None
                 program = kind == "f" and path.rsplit("/", 1)[-1] in PROGRAMS
                 found.append(

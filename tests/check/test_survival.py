@@ -62,6 +62,14 @@ def test_a_hostile_image_is_survived(bank: Bank, name: str, program: str, expect
     assert expected <= found if name == "memory" else found == expected
 
 
+@pytest.mark.parametrize("printed", ["nonsense", "f\\t9x\\t1\\t/opt/ml/model\\t"])
+def test_an_image_whose_find_prints_nonsense_is_read_file_by_file(bank: Bank, printed: str) -> None:
+    program = f"RUN printf '#!/bin/sh\\nprintf \"{printed}\"\\n' > /usr/bin/find"
+    dockerfile = f"FROM {bank.healthy}\nRUN mkdir -p /opt/ml && touch /opt/ml/baked\n{program}\n"
+    image = bank.build(f"find-{len(printed)}", {"Dockerfile": dockerfile})
+    assert set(breaches(bank.check(image, only=("static",)))) == {"T-07"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_check_leaves_nothing(bank: Bank, number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--opt-ml", str(HERE / "opt_ml")]

@@ -481,6 +481,7 @@ for p in PIDS; do
 done 2>/dev/null
 """
 SIGTERM_BIT = 1 << 14
+WATCH_SECONDS = 10.0
 
 
 @scenario("train-term", after=(TRAIN,), again=True)
@@ -536,7 +537,7 @@ def _children(stat: str) -> tuple[list[str], bool]:
 
 def _watch_children(box: Box, bench: Bench, children: list[str]) -> dict[str, bool]:
     """Children that are stopped cannot act on a signal, so it stays visible once it has arrived."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         if not box.state().running:
             return {"told": False, "left_early": True}
