@@ -22,7 +22,7 @@ from byoc.errors import RequestError
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 # Now, not when it is first needed: scikit-learn asks in each prediction whether it was given one of Arrow's
 # tables, and fails in one thread while another imports pyarrow.
-import pyarrow  # noqa: E402
+import pyarrow
 
 Array = NDArray[Any]
 # What model.predict may return: one value, list or dict for each row.
