@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from .containers import Container, Containers
 from .images import STACKS, Subject, subject
+from .load import Load, Request
+from .traffic import ROWS, csv_body
 
 FAULTY_MODEL = Path(__file__).with_name("faulty_model.py")
 
@@ -52,3 +58,40 @@ def with_faults(image: Subject) -> list[str]:
         *("--volume", f"{FAULTY_MODEL}:/opt/program/model.py:ro"),
         *("--volume", f"{image.repository}/src/model.py:/opt/program/real_model.py:ro"),
     ]
+
+
+def waiting_row(seconds: float) -> bytes:
+    """A row for faulty_model.py, which keeps a thread for so long."""
+    return csv_body([[1000 + seconds, *ROWS[0][1:]]])
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A container that was told to stop, and when: seconds since the epoch."""
+
+    container: Container
+    told: float
+
+
+@pytest.fixture(scope="session")
+def stopping(image: Subject) -> Iterator[Stopping]:
+    """Told to stop while predictions hang, requests are half there and connections idle.
+
+    It may take half a minute to end, in which other tests run.
+    """
+    containers = Containers(image.image)
+    container = containers.serve(image.model_dir, *with_faults(image))
+    halves = (b"", b"POST /invoc", b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n1,")
+    with ExitStack() as stack:
+        stack.callback(containers.remove)
+        container.wait_until_healthy()
+        stack.enter_context(
+            Load(container.address, [Request("hangs", waiting_row(3600))], clients=2, at_most=2)
+        )
+        for half in halves * 20:
+            client = stack.enter_context(socket.create_connection(container.address, timeout=5))
+            client.sendall(half)
+        assert container.ping() == 200
+        told = time.time()
+        container.signal("TERM")
+        yield Stopping(container, told)

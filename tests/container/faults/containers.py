@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from .waiting import wait_until
@@ -174,6 +175,11 @@ class Container:
         """Wait for a 200 of /ping."""
         wait_until(lambda: self.ping() == 200 or self.exit_code is not None, "a healthy /ping", START_SECONDS)
         assert self.exit_code is None, f"{self.name} ended:\n{self.log[-3000:]}"
+
+    def ran_until(self) -> float:
+        """When it ended, in seconds since the epoch."""
+        text = docker("inspect", "--format", "{{.State.FinishedAt}}", self.name)
+        return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").timestamp()
 
     def wait_for_end(self, seconds: float) -> int:
         """The exit code, once it ends."""

@@ -6,17 +6,12 @@ import socket
 import time
 from contextlib import ExitStack
 
-from .conftest import with_faults
+from .conftest import Stopping, waiting_row, with_faults
 from .containers import STOP_SECONDS, Container, Containers
 from .images import Subject
 from .load import Load, Request
 from .traffic import ROWS, csv_body, one_row
 from .waiting import wait_until
-
-
-def waiting_row(seconds: float) -> bytes:
-    """A row for faulty_model.py, which keeps a thread for so long."""
-    return csv_body([[1000 + seconds, *ROWS[0][1:]]])
 
 
 def test_every_request_accepted_before_sigterm_is_answered(containers: Containers, image: Subject) -> None:
@@ -53,27 +48,10 @@ def test_a_body_that_still_arrives_at_sigterm_is_answered(container: Container) 
     assert container.wait_for_end(STOP_SECONDS) == 0
 
 
-def test_half_requests_and_idle_connections_do_not_delay_the_stop(container: Container) -> None:
-    with ExitStack() as stack:
-        for part in (b"", b"POST /invoc", b"POST /invocations HTTP/1.1\r\nContent-Length: 99\r\n\r\n1,"):
-            for _ in range(20):
-                client = stack.enter_context(socket.create_connection(container.address, timeout=5))
-                client.sendall(part)
-        assert container.ping() == 200
-        told = time.monotonic()
-        container.signal("TERM")
-        assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
-        assert time.monotonic() - told < STOP_SECONDS
-
-
-def test_a_prediction_that_hangs_does_not_delay_the_stop_beyond_30_seconds(
-    containers: Containers, image: Subject
+def test_hanging_predictions_half_requests_and_idle_connections_do_not_delay_the_stop(
+    stopping: Stopping,
 ) -> None:
-    container = containers.serve(image.model_dir, *with_faults(image))
-    container.wait_until_healthy()
-    with Load(container.address, [Request("hangs", waiting_row(3600))], clients=2, timeout=STOP_SECONDS + 30):
-        wait_until(lambda: container.ping() == 200, "a ping beside it")
-        told = time.monotonic()
-        container.signal("TERM")
-        assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
-        assert time.monotonic() - told < STOP_SECONDS
+    """Whoever answers them last has 25 s; SageMaker kills after 30 s."""
+    container = stopping.container
+    assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
+    assert container.ran_until() - stopping.told < STOP_SECONDS
