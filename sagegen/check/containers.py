@@ -462,14 +462,14 @@ class Box:
             return len(self._api.top(self.id)["Processes"])
         return None
 
-    def has_file(self, folder: str) -> bool:
-        """Whether a folder holds a file, at any depth."""
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder, at any depth, by their paths in it."""
         try:
             chunks, _ = self._api.get_archive(self.id, folder)
             with tarfile.open(fileobj=_Stream(iter(chunks)), mode="r|") as archive:
-                return any(entry.isfile() for entry in archive)
+                return [entry.name.partition("/")[2] for entry in archive if entry.isfile()]
         except (DockerException, tarfile.TarError):
-            return False
+            return []
 
     def head(self, path: str) -> bytes:
         """The beginning of a file."""

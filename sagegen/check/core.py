@@ -121,6 +121,8 @@ class Scenario(Generic[T]):
     later: tuple[Scenario[Any], ...]
     #: Its timings are judged: nothing else may run meanwhile.
     quiet: bool
+    #: It mostly waits: it needs no place among those that work.
+    waits: bool
     #: A busy machine can spoil it: before a breach is reported, it runs a second time.
     again: bool
 
@@ -136,12 +138,13 @@ def scenario(
     after: tuple[Scenario[Any], ...] = (),
     later: tuple[Scenario[Any], ...] = (),
     quiet: bool = False,
+    waits: bool = False,
     again: bool = False,
 ) -> Callable[[Callable[[Bench, Evidence], T]], Scenario[T]]:
     """Turn a function into a scenario that runs when those before it have."""
 
     def register(run: Callable[[Bench, Evidence], T]) -> Scenario[T]:
-        return Scenario(name, run, after, later, quiet, again)
+        return Scenario(name, run, after, later, quiet, waits, again)
 
     return register
 

@@ -178,7 +178,7 @@ class Scheduler:
     def run(self) -> None:
         """Add everything that is found to the evidence."""
         running: dict[Future[Any], Scenario[Any]] = {}
-        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="scenario")
+        pool = ThreadPoolExecutor(max(1, len(self._waiting)), thread_name_prefix="scenario")
         done_well = False
         try:
             while self._waiting or running:
@@ -202,12 +202,12 @@ class Scheduler:
     def _ready(self, running: list[Scenario[Any]]) -> list[Scenario[Any]]:
         if any(one.quiet for one in running):
             return []
-        free = self._parallel - len(running)
+        free = self._parallel - sum(not one.waits for one in running)
         pending = {*self._waiting, *running}
         ready = [one for one in self._waiting if pending.isdisjoint({*one.after, *one.later})]
         loud = [one for one in ready if not one.quiet]
         if loud or running:
-            return loud[:free]
+            return [one for one in loud if one.waits] + [one for one in loud if not one.waits][: max(0, free)]
         return ready[:1]
 
     def _result(self, future: Future[Any]) -> Any:

@@ -450,7 +450,7 @@ def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
 # --- endpoints in special surroundings ------------------------------------------------------------------
 
 
-@scenario("serve-corrupt", after=(START,))
+@scenario("serve-corrupt", after=(START,), waits=True)
 def CORRUPT(bench: Bench, evidence: Evidence) -> Startup:
     """Serves a model whose files are garbage."""
     ordinary = evidence[START]

@@ -444,11 +444,24 @@ def midway(box: Box, bench: Bench, base: Run) -> bool:
     if box.spec.cpus:
         # Most of a short job is its start, which uses one CPU.
         half /= box.spec.cpus
-    while box.state().running and (
-        not box.has_file("/opt/ml/checkpoints") if base.checkpoints else box.age < half
-    ):
-        bench.lab.pause(0.05)
+    while box.state().running:
+        begun = time.monotonic()
+        if _saved(box, base) if base.checkpoints else box.age > half:
+            break
+        bench.lab.pause(max(0.05, time.monotonic() - begun))
     return box.state().running
+
+
+def _saved(box: Box, base: Run) -> bool:
+    """Whether a checkpoint is complete: a file that is still being written may have a name of its own."""
+    kinds = {_kind(name) for name, file in base.checkpoints.items() if file.kind == "file"}
+    found = kinds & {_kind(name) for name in box.names("/opt/ml/checkpoints")}
+    return found == kinds or (bool(found) and len(box.logs()) > 0.5 * len(base.log))
+
+
+def _kind(name: str) -> str:
+    """A file's name, numbers aside."""
+    return re.sub(r"\d+", "#", name)
 
 
 @dataclass(frozen=True)
@@ -582,7 +595,7 @@ class Cluster:
     empty: Mapping[str, Run]
 
 
-@scenario("train-cluster", after=(TRAIN,))
+@scenario("train-cluster", after=(TRAIN,), waits=True)
 def CLUSTER(bench: Bench, evidence: Evidence) -> Cluster:
     """Trains on several hosts, one of which comes late and one of which gets no file."""
     base = evidence[TRAIN]
