@@ -9,17 +9,20 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-# Not only when it is first needed: scikit-learn asks in each prediction whether it was given one of Arrow's
-# tables, and fails in one thread while another imports pyarrow.
-import pyarrow
 from numpy.typing import NDArray
 
 from byoc.errors import RequestError
+
+# One of Arrow's allocators starts a thread, with which nothing could be forked any more.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+# Now, not when it is first needed: scikit-learn asks in each prediction whether it was given one of Arrow's
+# tables, and fails in one thread while another imports pyarrow.
+import pyarrow
 
 Array = NDArray[Any]
 # What model.predict may return: one value, list or dict for each row.
@@ -33,6 +36,10 @@ PARQUET = "application/x-parquet"
 
 # From here on a parser in C pays.
 LARGE_CHARACTERS = 65536
+# From here on the careful parser would take too much time and memory.
+HUGE_CHARACTERS = 4 * 1024 * 1024
+# Each column costs Arrow more than many cells.
+MOST_COLUMNS = 4096
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # A small body may not become a large array: so much in memory for each of its bytes, or so much in all.
 EXPANSION = 16
@@ -148,7 +155,9 @@ def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
         try:
             return _decode_large_csv(text, features)
         except ValueError:
-            pass  # read again with care: it is good after all, or the client learns what is wrong
+            # Read again with care: it is good after all, or the client learns which row is wrong.
+            if len(text) > HUGE_CHARACTERS:
+                raise
     if '"' in text:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
     else:
@@ -169,6 +178,8 @@ def _decode_large_csv(text: str, features: Sequence[str]) -> Array:
         text = "\n".join(text.splitlines())
     text = text.strip()
     names = [cell.strip() for cell in text.partition("\n")[0].split(",")]
+    if len(names) > MOST_COLUMNS:
+        raise ValueError(f"it has more than {MOST_COLUMNS} columns")
     has_header = not any(map(_is_number, set(names)))
     columns = [str(n) for n in range(len(names))]
     table = arrow_csv.read_csv(

@@ -32,11 +32,12 @@ def verify(model_dir: Path, features: Sequence[str]) -> None:
     """Compare the artifact with this image: an error where it cannot work, a warning where it may not."""
     try:
         content = json.loads((model_dir / FILE).read_text(encoding="utf-8"))
-        framework, versions, columns = content["framework"], content["versions"], content["features"]
+        framework, columns = content["framework"], content["features"]
+        versions = dict(content["versions"])
     except FileNotFoundError:
         say(f"the artifact has no {FILE}: nothing is known of what wrote it")
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ManifestError(f"{FILE} in the artifact is damaged: {error!r}") from None
     if framework != list(MODULES):
         mine = " on ".join(MODULES)
