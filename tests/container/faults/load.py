@@ -19,6 +19,7 @@ WRONG, REFUSED, CUT, TIMED_OUT, MALFORMED = "wrong answer", "refused", "cut", "t
 
 #: Whoever was turned away asks again after this long, as a client with manners does.
 BACK_OFF_SECONDS = 0.02
+CONNECT_SECONDS = 2
 LARGEST_ANSWER = 256 * 1024 * 1024
 
 
@@ -131,10 +132,9 @@ class Load:
         self._thread.join(self._timeout + 10)
         assert not self._thread.is_alive(), "the load client hangs"
 
-    @property
-    def clients(self) -> int:
-        """How many requests there are at most at once."""
-        return self._clients
+    def stop(self) -> None:
+        """Begin no more requests."""
+        self._stopping.set()
 
     @property
     def ended(self) -> int:
@@ -215,7 +215,11 @@ class _Connection:
         if self._reader and self._writer and not self._reader.at_eof() and not self._reader.exception():
             return self._reader, self._writer
         self.close()
-        self._reader, self._writer = await asyncio.open_connection(*self._address, limit=1024 * 1024)
+        opening = asyncio.open_connection(*self._address, limit=1024 * 1024)
+        try:
+            self._reader, self._writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
+        except TimeoutError:  # a container that is gone says nothing
+            raise ConnectionRefusedError from None
         return self._reader, self._writer
 
     def close(self) -> None:

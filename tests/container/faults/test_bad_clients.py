@@ -199,8 +199,8 @@ def test_what_is_not_http_is_refused_or_closed(request_: bytes, container: Conta
 
 def test_endless_headers_are_refused_before_they_fill_the_memory(container: Container) -> None:
     line = b"X-Filler: " + b"a" * 4000 + b"\r\n"
-    with watching(container) as watch:
-        exchange(container, b"POST /invocations HTTP/1.1\r\nHost: x\r\n" + line * 50_000)  # 200 MB
+    with watching(container) as watch, suppress(TimeoutError):
+        exchange(container, b"POST /invocations HTTP/1.1\r\nHost: x\r\n" + line * 50_000, seconds=2)  # 200 MB
     assert watch.peak - watch.samples[0].memory < 50 * MIB
 
 
@@ -259,7 +259,7 @@ def test_an_oversized_body_is_413_however_it_is_sent(container: Container) -> No
 def test_a_body_of_a_terabyte_is_refused_or_closed_without_reading_it(container: Container) -> None:
     with watching(container) as watch:
         status, answer = exchange(
-            container, head(Content_Type=CSV, Content_Length=10**12) + b"1" * 64 * MIB, seconds=5
+            container, head(Content_Type=CSV, Content_Length=10**12) + b"1" * 64 * MIB, seconds=3
         )
     assert_clean(status, answer)
     assert watch.peak - watch.samples[0].memory < COST_BYTES

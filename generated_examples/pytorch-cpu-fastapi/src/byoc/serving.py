@@ -62,7 +62,7 @@ def _serve(settings: Settings, stop: StopRequest) -> int:
             process.start()
         code = _watch(processes, standby, stop)
         standby.draining = True
-        _stop(processes)
+        _stop(processes, standby)
         standby.close()
         return code
 
@@ -89,10 +89,12 @@ def _watch(processes: list[Process], standby: Standby, stop: StopRequest) -> int
     return 0
 
 
-def _stop(processes: list[Process]) -> None:
+def _stop(processes: list[Process], standby: Standby) -> None:
     """Stop from the outside in: whoever accepts requests first, whoever answers them last."""
     deadline = time.monotonic() + limits.DRAIN_SECONDS + KILL_MARGIN_SECONDS
     for process in processes:
+        # A proxy before them has accepted requests, which they shall answer.
+        standby.turns_away = standby.turns_away or process.holds_model
         process.ask_to_stop()
         left = deadline - time.monotonic()
         if not wait_until(lambda process=process: process.exit_code is not None, left):  # type: ignore[misc]

@@ -44,7 +44,8 @@ class Standby:
         self._side_door = side_door
         self._waiting_since = 0.0
         self.failure = ""
-        self.draining = False
+        self.draining = False  # /ping says so
+        self.turns_away = False  # requests, for the workers accept none any more
         self._ready: set[int] = set()
         self._closed = threading.Event()
         self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -76,14 +77,14 @@ class Standby:
     def _run(self) -> None:
         while not self._closed.is_set():
             watched = [self._reports, *self._health_sockets]
-            if not self.is_ready or self.draining:
+            if not self.is_ready or self.turns_away:
                 watched.append(self._server_socket)
             ready = select.select(watched, [], [], POLL_SECONDS)[0]
             # A worker reports before it accepts: heard first, so that no 503 can follow its first 200.
             self._hear()
             for listener in ready:
                 if listener in self._health_sockets or (
-                    listener is self._server_socket and (not self.is_ready or self.draining)
+                    listener is self._server_socket and (not self.is_ready or self.turns_away)
                 ):
                     self._accept(listener)
             if self._side_door and self._is_stuck():
