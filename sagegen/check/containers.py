@@ -147,7 +147,7 @@ FIND_SECONDS = 60.0
 class Lab:
     """Runs containers of one image, and takes everything away again."""
 
-    def __init__(self, engine: Engine, image: str, *, gpus: bool = False) -> None:
+    def __init__(self, engine: Engine, image: str, *, gpus: bool = False, memory_share: float = 0.25) -> None:
         self._client = engine.client
         self._api = engine.client.api
         self.image = image
@@ -158,7 +158,7 @@ class Lab:
         self._lock = threading.Lock()
         self._network: str | None = None
         info: dict[str, Any] = engine.client.info()
-        self.memory = max(2 * 2**30, int(info["MemTotal"]) // 4)  # several run at once
+        self.memory = max(2 * 2**30, int(info["MemTotal"] * memory_share))
         # A container's own address is the surest way in; where it cannot be reached, ports are published.
         self.direct = (
             sys.platform == "linux"

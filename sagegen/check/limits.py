@@ -30,6 +30,7 @@ class Limits:
     ping_slow: float = 1.0
     connect: float = 0.25  # S-21
     image_bytes: float = 10e9  # SV-01
+    memory_share: float = 0.25  # of the machine's, for each of several containers at a time
 
     @classmethod
     def make(cls, timeout: float | None = None) -> Limits:
@@ -39,6 +40,7 @@ class Limits:
             " linger late_host settle give_up timeout"
         )
         values = {name: getattr(cls, name) * SCALE for name in long.split()}
+        values["memory_share"] = cls.memory_share * SCALE
         values["image_bytes"] = cls.image_bytes * SCALE
         values["load"] = max(1.5, cls.load * SCALE)
         values["settle"] = max(8.0, values["settle"])

@@ -118,7 +118,7 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     """Run the scenarios that the rules need, and judge. Leaves nothing behind, however it ends."""
     begun = time.monotonic()
     fixture = Fixture(request.opt_ml)
-    lab = Lab(engine, request.image, gpus=request.gpus)
+    lab = Lab(engine, request.image, gpus=request.gpus, memory_share=request.limits.memory_share)
     bench = Bench(lab, fixture, request.payload, request.limits, gpus=request.gpus)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):

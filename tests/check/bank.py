@@ -32,7 +32,6 @@ REPOSITORY = f"sagegen-mutants-{uuid.uuid4().hex[:8]}"
 BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
 PARALLEL = 3
 SCALE = 0.1
-PATIENCE_SECONDS = 25.0
 
 
 class Registry(ThreadingHTTPServer):
@@ -73,6 +72,7 @@ class Bank:
         self.engine = engine
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
+        self.hostile: dict[str, Future[Report]] = {}
         self._built: list[str] = []
         self._registries: list[Registry] = []
         files = {path.name: path.read_text() for path in (HERE / "healthy").iterdir()}
@@ -167,14 +167,24 @@ class Bank:
             self._reports[mutant] = self._pool.submit(self._check, mutant)
 
     def _check(self, mutant: Mutant) -> Report:
-        return self.check(self.mutant(mutant), mutant.only, mutant.rules)
+        return self.check(self.mutant(mutant), mutant.only, mutant.rules, mutant.patience)
+
+    def begin_hostile(self, programs: dict[str, str], rules: tuple[str, ...], patience: float) -> None:
+        """Start checking images whose `train` and `serve` are such a program, after all the others."""
+
+        def check(name: str, program: str) -> Report:
+            dockerfile = f"FROM {self.healthy}\nCOPY train serve /opt/program/\n"
+            files = {"train": program, "serve": program, "Dockerfile": dockerfile}
+            return self.check(self.build(f"hostile-{name}", files), rules=rules, patience=patience)
+
+        self.hostile = {name: self._pool.submit(check, name, text) for name, text in programs.items()}
 
     def check(
         self,
         image: str,
         only: tuple[str, ...] = (),
         rules: tuple[str, ...] = (),
-        patience: float = PATIENCE_SECONDS,
+        patience: float = 25.0,
     ) -> Report:
         """`sagegen check`, with short waits."""
         payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")

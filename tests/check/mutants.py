@@ -25,6 +25,7 @@ class Mutant:
     only: tuple[str, ...] = ()  # areas that the change can reach
     rules: tuple[str, ...] = ()  # instead of areas: these rules, where the change reaches no other
     name: str = ""
+    patience: float = 15.0  # seconds for a training job or the start of a server
     made: str = ""  # for another processor, or pushed to a registry as an OCI index
 
     @property
@@ -69,11 +70,12 @@ def serve(
     only: tuple[str, ...] = (),
     rules: tuple[str, ...] = (),
     name: str = "",
+    patience: float = 15.0,
 ) -> Mutant:
     """Breaks serving."""
     patches = (("serve", old, new),)
     rules = rules or (() if only else WEB)
-    return Mutant(breaks, patches, also=frozenset(also), only=only, rules=rules, name=name)
+    return Mutant(breaks, patches, also=frozenset(also), only=only, rules=rules, name=name, patience=patience)
 
 
 DATA = '    data = rows("train", 0)\n'
@@ -236,7 +238,7 @@ MUTANTS = [
     serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=("S-65", "S-66", "S-67", "S-68")),
     serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=("S-65", "S-66", "S-67", "S-68")),
     serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL),
-    serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL),
+    serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL, patience=25.0),
     serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
     serve("SV-05", LOADED, UNPACKS, rules=("SV-05", "S-13")),
     Mutant("SV-05", (("serve", LOADED, UNPACKS),), 'LABEL sagegen.features="pipe"', rules=("SV-05", "S-13"), name="unclaimed"),

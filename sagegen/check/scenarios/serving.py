@@ -356,7 +356,7 @@ def SERVE(bench: Bench, evidence: Evidence) -> Serving:
 
 def _writable(bench: Bench, spec: Spec, startup: Startup) -> Startup:
     volumes = (replace(spec.volumes[0], read_only=False),)
-    seconds = 60 if startup.exit is None else None
+    seconds = min(60, bench.limits.timeout) if startup.exit is None else None
     with bench.lab.container(replace(spec, volumes=volumes)) as box:
         return start(bench, box, bench.serving(spec, model="rw"), seconds=seconds)[0]
 
