@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and p
 test: $(INSTALLED) ## Run every test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
-mutants: $(INSTALLED) ## Prove every rule of sagegen check on an image that breaks it
+mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check
 
 matrix: $(INSTALLED) ## Build, test and measure the image of every combination
