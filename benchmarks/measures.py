@@ -157,7 +157,7 @@ def batching(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
     if contender.role != "ours":
         return {}
     out = io.BytesIO()
-    np.save(out, np.ones((1, 4096), dtype=np.float32))
+    np.save(out, np.ones((1, 8192), dtype=np.float32))
     request = Request("/invocations", NPY, out.getvalue(), (), "")
     values: Values = {}
     for switch in ("off", "on"):

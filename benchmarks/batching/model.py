@@ -10,7 +10,7 @@ import numpy as np
 
 from byoc.batching import Batching  # isort: skip
 
-WIDTH = 4096
+WIDTH = 8192
 BATCHING = Batching(max_rows=64, max_delay_seconds=0.005) if os.environ["BATCHING"] == "on" else None
 
 
