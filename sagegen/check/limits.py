@@ -25,9 +25,10 @@ class Limits:
     late_host: float = 15.0  # T-44
     settle: float = 20.0  # what any start may take longer than the first one
     give_up: float = 45.0  # a server that answers, but not what it should
-    load: float = 3.0  # how long requests keep the server busy
+    load: float = 5.0  # how long requests keep the server busy
     ping: float = 2.0  # S-12
     ping_slow: float = 1.0
+    ping_free: float = 0.4
     connect: float = 0.25  # S-21
     image_bytes: float = 10e9  # SV-01
     memory_share: float = 0.25  # of the machine's, for each of several containers at a time

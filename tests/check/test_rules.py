@@ -13,10 +13,12 @@ from sagegen.check.bench import Bench
 from sagegen.check.containers import Exit
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
 from sagegen.check.limits import Limits
+from sagegen.check.probe import Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.image import IMAGE, Image
+from sagegen.check.scenarios.serving import SERVE, Serving, Startup
 from sagegen.check.scenarios.training import TRAIN, Base, Run, goes_on, repeats
 
 GOOD = Image(
@@ -99,6 +101,28 @@ def test_before_a_breach_that_a_busy_machine_can_cause_is_reported_it_is_measure
     assert next(left, None) is None
     notes = Report("image", verdicts, 1.0, first).notes
     assert notes == ([f"T-01 looked at twice: FAIL (slow), then {outcome}"] if len(times) > 1 else [])
+
+
+@pytest.mark.parametrize(
+    "slowest, second_look, outcome",
+    [
+        (0.3, False, Outcome.PASS),
+        (0.6, False, Outcome.PASS),
+        (1.5, False, Outcome.WARN),
+        (0.3, True, Outcome.PASS),
+        (0.6, True, Outcome.WARN),
+    ],
+)
+def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_nothing(
+    slowest: float, second_look: bool, outcome: Outcome
+) -> None:
+    pings = [Exchange(200, seconds=0.1), Exchange(200, seconds=slowest)]
+    startup = Startup("", healthy_seconds=1.0)
+    found = Serving(startup, False, None, False, second_look, load_pings=pings)
+    evidence = Evidence()
+    evidence.add(SERVE, found)
+    rule = next(rule for rule in core.rules() if rule.id == "S-17")
+    assert rule.verdict(evidence).outcome is outcome
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:

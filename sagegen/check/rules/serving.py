@@ -262,6 +262,15 @@ def ping_under_load(evidence: Evidence) -> Verdict:
             found.curl(found.post()),
             slowest=round(worst, 3),
         )
+    # Pings that wait behind predictions are late by chance. Once one was too late, only pings that clearly
+    # wait for nothing acquit.
+    limits = Limits.make()
+    if worst > (limits.ping_free if found.second_look else limits.ping_slow):
+        return doubtful(
+            f"slowest of {len(found.load_pings)} under load: {worst:.2f} s of 2 s",
+            found.curl(found.post()),
+            slowest=round(worst, 3),
+        )
     return passed(
         f"slowest of {len(found.load_pings)} under load: {1000 * worst:.0f} ms", slowest=round(worst, 4)
     )

@@ -245,6 +245,7 @@ class Serving:
     neutral: bool
     payload: Payload | None
     serverless: bool  # the image says that it is meant for serverless endpoints
+    second_look: bool
     writable: Startup | None = None  # the same with a writable model, where the first was not healthy
     pings: list[Exchange] = field(default_factory=list)
     post_ping: Exchange | None = None
@@ -310,7 +311,8 @@ def SERVE(bench: Bench, evidence: Evidence) -> Serving:
 
     def begin(startup: Startup) -> Serving:
         serverless = bench.declares("serverless")
-        return Serving(startup, artifact.neutral, bench.payload, serverless, log=startup.log)
+        second_look = SERVE in evidence
+        return Serving(startup, artifact.neutral, bench.payload, serverless, second_look, log=startup.log)
 
     if not ordinary.ok:
         if earlier := evidence.get(SERVE):
