@@ -217,10 +217,11 @@ class _Connection:
         self.close()
         opening = asyncio.open_connection(*self._address, limit=1024 * 1024)
         try:
-            self._reader, self._writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
+            reader, writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
         except TimeoutError:  # a container that is gone says nothing
             raise ConnectionRefusedError from None
-        return self._reader, self._writer
+        self._reader, self._writer = reader, writer
+        return reader, writer
 
     def close(self) -> None:
         if self._writer:

@@ -11,6 +11,7 @@ import select
 import socket
 import threading
 import time
+from http import HTTPStatus
 from pathlib import Path
 
 READY = "ready"
@@ -147,8 +148,10 @@ def _answer(connection: socket.socket, status: tuple[int, str], side_door: Path 
         if code == 200 and side_door and not request.startswith((b"GET /ping ", b"POST /ping ")):
             _relay(connection, request, side_door)
             return
+        if code == 200 and not request.startswith((b"GET ", b"POST ", b"HEAD ")):
+            code, reason = 405, "/ping is asked with GET or POST"
         body = f"{reason}\n".encode() if reason else b""
-        phrase = {200: "OK", 500: "Internal Server Error", 503: "Service Unavailable"}[code]
+        phrase = HTTPStatus(code).phrase
         head = (
             f"HTTP/1.1 {code} {phrase}\r\nContent-Type: text/plain\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
