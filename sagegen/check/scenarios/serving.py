@@ -19,6 +19,7 @@ from sagegen.check.scenarios.training import MODEL, NETWORK
 
 PORT = 8080
 LARGE = 25 * 10**6
+LARGE_SECONDS = 6.0
 LOAD = 4 * 10**6
 LOAD_CLIENTS = 8
 PINGS = 20
@@ -424,7 +425,11 @@ def _load(bench: Bench, found: Serving, client: Client) -> None:
 def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
     """SIGTERM while a request is in flight."""
     payload = bench.payload or Payload(b"{}", "application/json")
-    body = enlarged(payload, LOAD) if found.golden else payload.body
+    body = payload.body
+    if found.golden:
+        # As long a request as it takes: a short one is answered before the signal comes.
+        takes_large = found.large is not None and found.large.ok and found.large.seconds < LARGE_SECONDS
+        body = enlarged(payload, LARGE if takes_large else LOAD)
     answers: list[Exchange] = []
 
     def request() -> None:
