@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +19,18 @@ from .load import Load, Request
 from .traffic import ROWS, csv_body
 
 FAULTY_MODEL = Path(__file__).with_name("faulty_model.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_well() -> Iterator[None]:
+    """A run that is told to end removes its containers, as one that is interrupted does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session", params=STACKS)
