@@ -425,7 +425,7 @@ def _load(bench: Bench, found: Serving, client: Client) -> None:
 def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
     """SIGTERM while a request is in flight."""
     payload = bench.payload or Payload(b"{}", "application/json")
-    body = payload.body
+    body, takes_large = payload.body, False
     if found.golden:
         # As long a request as it takes: a short one is answered before the signal comes.
         takes_large = found.large is not None and found.large.ok and found.large.seconds < LARGE_SECONDS
@@ -446,7 +446,7 @@ def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
 
     thread = threading.Thread(target=request, daemon=True)
     thread.start()
-    bench.lab.pause(0.15)
+    bench.lab.pause(0.15 if takes_large else 0.05)
     in_flight = thread.is_alive()
     found.stop = box.stop(bench.limits.stop_serving)
     thread.join(bench.limits.stop_serving + 10)
