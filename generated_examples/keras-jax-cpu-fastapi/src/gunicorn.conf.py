@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 from uvicorn_worker import UvicornWorker
 
 from byoc import limits, loading
+from byoc.protocol import BoundedProtocol
 from byoc.workers import plan
 
 loading.begin()
 # What each worker would import for itself: imported before the fork, it is shared.
-for _module in ("uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"):
+for _module in ("uvloop", "uvicorn.lifespan.on"):
     importlib.import_module(_module)
 
 
@@ -19,7 +20,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": BoundedProtocol,
         "server_header": False,
         "timeout_graceful_shutdown": limits.DRAIN_SECONDS,
     }

@@ -24,6 +24,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 INLINE = Counter("invocations_inline_total", "Requests predicted on the event loop, because they are short.")
+# How much of a body that is too large is read to its end.
+DISCARDED_BYTES = 32 * 1024 * 1024
 HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -52,11 +54,11 @@ class Predictor:
                 content_type = value.decode("latin-1")
             elif name == b"accept":
                 accept = value.decode("latin-1")
-        body, complete = await _read(receive, self._service.max_body_bytes)
-        if not complete:
-            return  # the client left
+        body = await self._body(receive)
         if body is None:
-            response = self._service.too_large()
+            return  # the client left
+        if isinstance(body, model_service.Response):
+            response = body
         elif self._service.batches:
             answer = self._service.submit(body, content_type, accept)
             response = await asyncio.wrap_future(answer)
@@ -71,8 +73,40 @@ class Predictor:
             (b"content-type", response.media_type.encode()),
             (b"content-length", str(len(response.body)).encode()),
         ]
+        if response is body:  # there may be more to come, which nobody will read
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
+
+    async def _body(self, receive: Receive) -> bytes | model_service.Response | None:
+        """The request's body, declared or chunked; a refusal; or None if the client left."""
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message["body"]
+            return body if len(body) <= self._service.max_body_bytes else self._service.too_large()
+        try:
+            async with asyncio.timeout(self._service.timeout_seconds):
+                return await self._rest(message, receive)
+        except TimeoutError:
+            return self._service.too_slow_a_client()
+
+    async def _rest(self, message: Message, receive: Receive) -> bytes | model_service.Response | None:
+        """Throw away what exceeds the limit, for a while: a client that still sends would miss the answer."""
+        limit = self._service.max_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        while message["type"] == "http.request":
+            size += len(message["body"])
+            if size <= limit:
+                parts.append(message["body"])
+            else:
+                parts.clear()
+            if size > limit + DISCARDED_BYTES:
+                return self._service.too_large()
+            if not message.get("more_body"):
+                return b"".join(parts) if size <= limit else self._service.too_large()
+            message = await receive()
+        return None
 
     async def _invoke_in_thread(
         self, body: bytes, content_type: str | None, accept: str | None
@@ -114,26 +148,3 @@ def _other_routes(service: Service) -> FastAPI:
         return Response(response.body, response.status, media_type=response.media_type)
 
     return app
-
-
-async def _read(receive: Receive, limit: int) -> tuple[bytes | None, bool]:
-    """The request's body, declared or chunked, or None if it exceeds the limit; and whether it is complete.
-
-    What exceeds it is read and thrown away: closing on a client that still sends would hide the answer.
-    """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body = message["body"]
-        return (body if len(body) <= limit else None), True
-    parts: list[bytes] = []
-    size = 0
-    while message["type"] == "http.request":
-        size += len(message["body"])
-        if size <= limit:
-            parts.append(message["body"])
-        else:
-            parts.clear()
-        if not message.get("more_body"):
-            return (b"".join(parts) if size <= limit else None), True
-        message = await receive()
-    return None, False

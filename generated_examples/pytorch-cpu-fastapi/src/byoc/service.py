@@ -45,6 +45,7 @@ class Service:
             self._module: ModuleType = importlib.import_module("model")
             loading.imported()
             self._features: tuple[str, ...] = tuple(getattr(self._module, "FEATURES", ()))
+            self._accepts_missing = bool(getattr(self._module, "ACCEPTS_MISSING", False))
             folder = _model_dir()
             manifest.verify(folder, self._features)
             self._model: Any = self._module.load(folder)
@@ -91,7 +92,7 @@ class Service:
         started = time.perf_counter()
         try:
             media_type = codecs.negotiate(accept, content_type)
-            inputs = codecs.decode(body, content_type, self._features)
+            inputs = codecs.decode(body, content_type, self._features, self._accepts_missing)
             response = self._encoded(self._predict(inputs), len(inputs), media_type)
         except BaseException as error:
             response = _failed(error)
@@ -114,7 +115,7 @@ class Service:
         try:
             assert self._batcher
             media_type = codecs.negotiate(accept, content_type)
-            inputs = codecs.decode(body, content_type, self._features)
+            inputs = codecs.decode(body, content_type, self._features, self._accepts_missing)
             self._batcher.submit(inputs).add_done_callback(finish)
         except RequestError as error:
             answer.set_result(_failed(error))
@@ -139,6 +140,11 @@ class Service:
         """The answer to a body over the limit."""
         INVOCATIONS.labels(413).inc()
         return refusal(413, f"the body is larger than {self.max_body_bytes} bytes; send smaller batches")
+
+    def too_slow_a_client(self) -> Response:
+        """The answer to a request whose body does not arrive."""
+        INVOCATIONS.labels(408).inc()
+        return refusal(408, f"the body was not complete after {self.timeout_seconds} s")
 
     def too_slow(self) -> Response:
         """The answer to a request whose prediction hangs."""

@@ -52,8 +52,7 @@ def _serve(settings: Settings, stop: StopRequest) -> int:
     with stack.bind(settings) as server_socket:
         processes, standby = stack.start(settings, server_socket)
         os.environ[ADDRESS_VARIABLE] = str(standby.address)
-        metrics_dir = settings.run_dir / "metrics"
-        metrics_dir.mkdir()
+        metrics_dir = _metrics_dir(settings.run_dir)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
         # Every compute library reads this; set before any is imported.
         os.environ.setdefault("OMP_NUM_THREADS", str(settings.plan.compute_threads))
@@ -64,7 +63,18 @@ def _serve(settings: Settings, stop: StopRequest) -> int:
         standby.draining = True
         _stop(processes, standby)
         standby.close()
+        shutil.rmtree(metrics_dir, ignore_errors=True)
         return code
+
+
+def _metrics_dir(run_dir: Path) -> Path:
+    """In memory where that can be had: every request is counted in a file, and would wait for a busy disk."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="serve-metrics-", dir="/dev/shm"))
+    except OSError:
+        folder = run_dir / "metrics"
+        folder.mkdir()
+        return folder
 
 
 def _watch(processes: list[Process], standby: Standby, stop: StopRequest) -> int:
