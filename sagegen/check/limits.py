@@ -41,7 +41,7 @@ class Limits:
             " linger late_host settle give_up timeout"
         )
         values = {name: getattr(cls, name) * SCALE for name in long.split()}
-        values["memory_share"] = cls.memory_share * SCALE
+        values["memory_share"] = max(0.15, cls.memory_share * SCALE)  # more than S-75 allows
         values["image_bytes"] = cls.image_bytes * SCALE
         values["load"] = max(1.5, cls.load * SCALE)
         values["settle"] = max(8.0, values["settle"])
