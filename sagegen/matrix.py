@@ -37,9 +37,9 @@ from sagegen.report import Board, print_table, write_html, write_json
 GB = 10**9
 STEP_TIMEOUT = 1200.0
 STOP_GRACE = 10.0
-#: Disk that a group needs while it is built and tested, where no earlier run has measured it: the
-#: image, the installer's cache of the same size, and room to work.
-UNKNOWN_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
+#: Disk that a group may need while it is built and tested: its images, the installer's cache of the same
+#: size, and room to work.
+GROUP_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
 #: Beside the model: the web server, the test process and the build of a neighbour.
 WORK_MEMORY = 1 * GB
 #: As many servers as a check may have at a time.
@@ -528,8 +528,7 @@ def unique_bytes(own: Layers, others: Iterable[Layers]) -> int:
 
 
 def _disk_need(group: list[Combination]) -> int:
-    known = [proven["image_bytes"] for c in group if (proven := proof.proofs().get(c.id))]
-    return int(2.2 * max(known)) if known else UNKNOWN_NEED[group[0].answers["device"]]
+    return GROUP_NEED[group[0].answers["device"]]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
