@@ -17,8 +17,8 @@ from .waiting import wait_until
 
 MIB = 1024 * 1024
 CLIENTS = 8
-#: The share of the time in which caches fill and the heap finds its size.
-WARM_UP = 1 / 3
+#: Caches fill and the heap finds its size in a share of the time, and not in less than these seconds.
+WARM_UP, WARM_UP_SECONDS = 1 / 3, 20.0
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,14 @@ def soak(container: Container, seconds: float, seed: int = 1) -> Outcome:
             lambda: time.monotonic() - begun > seconds or watch.has_ended, "the time to pass", seconds + 60
         )
         ended = time.monotonic()
-    warm = [sample for sample in watch.samples if begun + seconds * WARM_UP < sample.moment < ended]
+    warmed_up = begun + max(seconds * WARM_UP, min(WARM_UP_SECONDS, seconds * 2 / 3))
+    warm = [sample for sample in watch.samples if warmed_up < sample.moment < ended]
     assert warm, f"the container ended:\n{container.log[-2000:]}"
     return Outcome(
         ended - begun,
         loads[0].report + loads[1].report,
         # A heap is not given back to the byte.
-        Trend.of(warm, lambda sample: sample.memory, allowed=16 * MIB),
+        Trend.of(warm, lambda sample: sample.memory, allowed=24 * MIB),
         # Each client has a connection or two, which come and go.
         Trend.of(warm, lambda sample: sample.descriptors, allowed=2 * CLIENTS),
         Trend.of(warm, lambda sample: sample.threads, allowed=CLIENTS),

@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 2
 CLIENTS = 4
 THREADS = 4
 #: From the moment that no worker can predict to the one in which that is over, or /ping admits it.
-TRUTH_SECONDS = 30
+TRUTH_SECONDS = 60
 
 
 def fault(code: float) -> Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .containers import Container
 from .soak import soak
 
-SECONDS = 12
+SECONDS = 32
 
 
 def test_mixed_load_is_answered_without_an_error_and_without_growth(container: Container) -> None:

@@ -6,6 +6,7 @@ own threaded worker hands each request from a main thread to another, which cost
 
 import os
 import select
+import socket
 import threading
 import time
 
@@ -52,7 +53,12 @@ class Worker(SyncWorker):
                     continue
                 self._busy_since[me] = time.monotonic()
                 try:
-                    self.accept(listener)
+                    client, address = listener.accept()
+                    client.setblocking(True)
+                    if _has_left(client):
+                        client.close()
+                    else:
+                        self.handle(listener, client, address)
                 except BlockingIOError:
                     pass  # another one was faster
                 except OSError as error:
@@ -68,3 +74,10 @@ class Worker(SyncWorker):
         if len(hanging) == self.cfg.threads:
             say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
             os._exit(HUNG)
+
+
+def _has_left(client: socket.socket) -> bool:
+    """Whether nginx has given up on a request that waited for too long: its answer would reach nobody."""
+    seen = select.poll()
+    seen.register(client, select.POLLRDHUP)
+    return bool(seen.poll(0))
