@@ -28,8 +28,8 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "sagegen", "matrix", "--json", str(folder / "matrix.json")]
     command += ["--html", str(folder / "matrix.html"), "--logs", str(folder / "logs")]
-    # Shared machines stall: once more, which the table then says.
-    command += ["--retries", "1"]
+    # Shared machines stall: twice more, which the table then says.
+    command += ["--retries", "2"]
     if base_image := os.environ.get("SAGEGEN_BASE_IMAGE"):
         command += ["--base-image", base_image, "--build-arg", f"PYTHON_IMAGE={base_image}"]
     for argument in shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", "")):
