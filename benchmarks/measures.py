@@ -23,6 +23,7 @@ POLL_SECONDS = 0.01
 WARM_UP_SECONDS = 1.0
 FEWEST_REQUESTS = 3
 BATCHED_CONNECTIONS = 64
+BATCHED_WIDTH = 8192  # as in batching/model.py
 # A worker that idles keeps giving memory back for a moment.
 SETTLE_SECONDS = 1.0
 
@@ -157,7 +158,7 @@ def batching(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
     if contender.role != "ours":
         return {}
     out = io.BytesIO()
-    np.save(out, np.ones((1, 8192), dtype=np.float32))
+    np.save(out, np.ones((1, BATCHED_WIDTH), dtype=np.float32))
     request = Request("/invocations", NPY, out.getvalue(), (), "")
     values: Values = {}
     for switch in ("off", "on"):

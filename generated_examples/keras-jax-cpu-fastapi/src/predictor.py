@@ -5,7 +5,6 @@ request and response objects, and a hop to a thread, would each cost more than t
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +15,7 @@ from prometheus_client import Counter
 from starlette.routing import Route
 
 from byoc import service as model_service
-from byoc.processes import say
+from byoc.processes import end_hung_worker
 from byoc.service import Service
 
 Message = MutableMapping[str, Any]
@@ -26,7 +25,6 @@ Send = Callable[[Message], Awaitable[None]]
 INLINE = Counter("invocations_inline_total", "Requests predicted on the event loop, because they are short.")
 # How much of a body that is too large is read to its end.
 DISCARDED_BYTES = 32 * 1024 * 1024
-HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Predictor:
@@ -119,15 +117,11 @@ class Predictor:
             self._hung += 1
             answer.add_done_callback(self._came_back)
             if self._hung >= self._service.request_threads:
-                loop.call_later(1, self._give_up)  # once this answer is out
+                loop.call_later(1, end_hung_worker)  # once this answer is out
             return self._service.too_slow()
 
     def _came_back(self, answer: object) -> None:
         self._hung -= 1
-
-    def _give_up(self) -> None:
-        say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
-        os._exit(HUNG)
 
 
 def _other_routes(service: Service) -> FastAPI:

@@ -4,7 +4,6 @@ nginx has read the request before, and takes the answer at once: no thread waits
 own threaded worker hands each request from a main thread to another, which costs time and evenness.
 """
 
-import os
 import select
 import socket
 import threading
@@ -13,9 +12,8 @@ import time
 from gunicorn.workers.sync import SyncWorker
 
 from byoc import limits
-from byoc.processes import say
+from byoc.processes import end_hung_worker
 
-HUNG = 70  # EX_SOFTWARE of sysexits.h
 POLL_SECONDS = 0.5
 # nginx has given up by then, and told the client.
 HUNG_MARGIN_SECONDS = 15
@@ -72,8 +70,7 @@ class Worker(SyncWorker):
         long_ago = time.monotonic() - self._hung_seconds
         hanging = [since for since in self._busy_since.copy().values() if since < long_ago]
         if len(hanging) == self.cfg.threads:
-            say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
-            os._exit(HUNG)
+            end_hung_worker()
 
 
 def _has_left(client: socket.socket) -> bool:

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
+HUNG = 70  # EX_SOFTWARE of sysexits.h
 POLL_SECONDS = 0.1
 
 
@@ -103,6 +105,12 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
+
+
+def end_hung_worker() -> NoReturn:
+    """End this worker, whose every thread hangs in a prediction: gunicorn replaces it."""
+    say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
+    os._exit(HUNG)
 
 
 def say(message: str) -> None:

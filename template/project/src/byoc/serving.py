@@ -49,11 +49,10 @@ def main() -> int:
 
 
 def _serve(settings: Settings, stop: StopRequest) -> int:
-    with stack.bind(settings) as server_socket:
+    with stack.bind(settings) as server_socket, _metrics_folder() as metrics_dir:
         processes, standby = stack.start(settings, server_socket)
         os.environ[ADDRESS_VARIABLE] = str(standby.address)
-        metrics_dir = _metrics_dir(settings.run_dir)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
         # Every compute library reads this; set before any is imported.
         os.environ.setdefault("OMP_NUM_THREADS", str(settings.plan.compute_threads))
         say(f"serving on port {settings.port}: {settings.plan}")
@@ -63,18 +62,15 @@ def _serve(settings: Settings, stop: StopRequest) -> int:
         standby.draining = True
         _stop(processes, standby)
         standby.close()
-        shutil.rmtree(metrics_dir, ignore_errors=True)
         return code
 
 
-def _metrics_dir(run_dir: Path) -> Path:
+def _metrics_folder() -> "tempfile.TemporaryDirectory[str]":
     """In memory where that can be had: every request is counted in a file, and would wait for a busy disk."""
     try:
-        return Path(tempfile.mkdtemp(prefix="serve-metrics-", dir="/dev/shm"))
+        return tempfile.TemporaryDirectory(prefix="metrics-", dir="/dev/shm", ignore_cleanup_errors=True)
     except OSError:
-        folder = run_dir / "metrics"
-        folder.mkdir()
-        return folder
+        return tempfile.TemporaryDirectory(prefix="metrics-", ignore_cleanup_errors=True)
 
 
 def _watch(processes: list[Process], standby: Standby, stop: StopRequest) -> int:
