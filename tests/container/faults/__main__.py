@@ -45,7 +45,7 @@ def _soak(stack: str, options: argparse.Namespace) -> dict[str, Any]:
         containers = Containers(image.image)
         try:
             container = containers.serve(image.model_dir, workers=options.workers)
-            container.wait_until_healthy()
+            container.wait_until_complete()
             outcome: Outcome = soak(container, options.seconds, options.seed)
             print(outcome, flush=True)
             report = outcome.as_json()

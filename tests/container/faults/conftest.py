@@ -61,7 +61,7 @@ def shared_containers(image: Subject) -> Iterator[Containers]:
 def container(containers: Containers, image: Subject) -> Container:
     """A healthy container with two workers, for one test."""
     started = containers.serve(image.model_dir)
-    started.wait_until_healthy()
+    started.wait_until_complete()
     return started
 
 

@@ -108,6 +108,7 @@ class Container:
 
     name: str
     address: tuple[str, int]
+    workers: int
 
     @property
     def log(self) -> str:
@@ -176,6 +177,11 @@ class Container:
         wait_until(lambda: self.ping() == 200 or self.exit_code is not None, "a healthy /ping", START_SECONDS)
         assert self.exit_code is None, f"{self.name} ended:\n{self.log[-3000:]}"
 
+    def wait_until_complete(self) -> None:
+        """Wait for every worker, too: the first of them alone makes /ping healthy."""
+        self.wait_until_healthy()
+        wait_until(lambda: len(self.pids("worker")) == self.workers, "every worker", START_SECONDS)
+
     def ran_until(self) -> float:
         """When it ended, in seconds since the epoch."""
         text = docker("inspect", "--format", "{{.State.FinishedAt}}", self.name)
@@ -217,7 +223,7 @@ class Containers:
             "serve",
         )
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        return Container(name, (docker("inspect", "--format", form, name).split()[0], PORT))
+        return Container(name, (docker("inspect", "--format", form, name).split()[0], PORT), workers)
 
     def remove(self) -> None:
         """Remove all that were started, running or not."""

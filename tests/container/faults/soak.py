@@ -65,7 +65,7 @@ class Outcome:
     memory: Trend
     descriptors: Trend
     threads: Trend
-    replaced: int  # processes that are others than at the start
+    replaced: Sequence[str]  # kinds of the processes that came or went since the start
 
     @property
     def problems(self) -> list[str]:
@@ -77,7 +77,7 @@ class Outcome:
         if self.report.wrong:
             found.append(f"{len(self.report.wrong)} answers were not as they should be")
         if self.replaced:
-            found.append(f"{self.replaced} processes came or went")
+            found.append(f"processes came or went: {', '.join(self.replaced)}")
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Outcome:
             "p50_seconds": self.report.latency(0.5),
             "p99_seconds": self.report.latency(0.99),
             **{name: vars(trend) for name, trend in trends.items()},
-            "replaced": self.replaced,
+            "replaced": list(self.replaced),
             "problems": self.problems,
         }
 
@@ -106,7 +106,7 @@ class Outcome:
 def soak(container: Container, seconds: float, seed: int = 1) -> Outcome:
     """Load a container with everything for so long, and look at it all the while."""
     with watching(container, every=max(0.2, seconds / 1000)) as watch, ExitStack() as stack:
-        before = {process.pid for process in watch.samples[0].processes}
+        before = {process.pid: process.kind for process in watch.samples[0].processes}
         begun = time.monotonic()
         loads = [
             stack.enter_context(
@@ -122,6 +122,7 @@ def soak(container: Container, seconds: float, seed: int = 1) -> Outcome:
     warmed_up = begun + max(seconds * WARM_UP, min(WARM_UP_SECONDS, seconds * 2 / 3))
     warm = [sample for sample in watch.samples if warmed_up < sample.moment < ended]
     assert warm, f"the container ended:\n{container.log[-2000:]}"
+    after = {process.pid: process.kind for process in warm[-1].processes}
     return Outcome(
         ended - begun,
         loads[0].report + loads[1].report,
@@ -130,5 +131,5 @@ def soak(container: Container, seconds: float, seed: int = 1) -> Outcome:
         # Each client has a connection or two, which come and go.
         Trend.of(warm, lambda sample: sample.descriptors, allowed=2 * CLIENTS),
         Trend.of(warm, lambda sample: sample.threads, allowed=CLIENTS),
-        len(before ^ {process.pid for process in warm[-1].processes}),
+        [(before | after)[pid] for pid in before.keys() ^ after.keys()],
     )

@@ -44,8 +44,7 @@ def kinds(container: Container) -> Counter[str]:
 
 def serve(containers: Containers, image: Subject) -> Container:
     container = containers.serve(image.model_dir)
-    container.wait_until_healthy()
-    wait_until(lambda: kinds(container)["worker"] == 2, "two workers")
+    container.wait_until_complete()
     return container
 
 
