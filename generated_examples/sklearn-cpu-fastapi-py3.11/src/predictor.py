@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import Counter
 from starlette.routing import Route
 
 from byoc import service as model_service
@@ -22,7 +21,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-INLINE = Counter("invocations_inline_total", "Requests predicted on the event loop, because they are short.")
 # How much of a body that is too large is read to its end.
 DISCARDED_BYTES = 32 * 1024 * 1024
 
@@ -63,7 +61,7 @@ class Predictor:
         elif self._service.is_short(len(body)):
             # Cheaper than a thread. If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn
             # replaces a worker that never comes back.
-            INLINE.inc()
+            model_service.INLINE.inc()
             response = self._service.invoke(body, content_type, accept)
         else:
             response = await self._invoke_in_thread(body, content_type, accept)

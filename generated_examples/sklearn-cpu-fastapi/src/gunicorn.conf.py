@@ -1,11 +1,14 @@
 """gunicorn's settings: it starts uvicorn's workers and replaces those that die."""
 
 import importlib
+import sys
 from typing import Any, ClassVar
 
+from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
 from byoc import limits, loading
+from byoc.balance import BalancedServer, Connections
 from byoc.protocol import BoundedProtocol
 from byoc.workers import plan
 
@@ -13,6 +16,9 @@ loading.begin()
 # What each worker would import for itself: imported before the fork, it is shared.
 for _module in ("uvloop", "uvicorn.lifespan.on"):
     importlib.import_module(_module)
+
+_plan = plan()
+_connections = Connections(_plan.workers)
 
 
 class Worker(UvicornWorker):
@@ -25,14 +31,22 @@ class Worker(UvicornWorker):
         "timeout_graceful_shutdown": limits.DRAIN_SECONDS,
     }
 
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = BalancedServer(self.config, _connections)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
-_plan = plan()
 
 wsgi_app = "asgi:app"
 worker_class = Worker
 workers = _plan.workers
 preload_app = loading.is_shared(_plan)
 on_starting = loading.on_starting
+pre_fork = _connections.pre_fork
+child_exit = _connections.child_exit
 post_fork = loading.post_fork
 post_worker_init = loading.post_worker_init
 # A worker whose event loop has stood still for longer than anyone waits is replaced.

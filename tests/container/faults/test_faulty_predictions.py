@@ -33,15 +33,15 @@ def fault(code: float) -> Request:
     return Request(f"fault {code}", csv_body([[code, *ROWS[0][1:]]]), accept=JSON, status=500)
 
 
-def serve(containers: Containers, image: Subject) -> Container:
+def serve(containers: Containers, image: Subject, workers: int = 2) -> Container:
     container = containers.serve(
         image.model_dir,
         *with_faults(image),
         *("--memory", "1g", "--memory-swap", "1g"),
+        workers=workers,
         SAGEMAKER_MODEL_SERVER_TIMEOUT=str(TIMEOUT_SECONDS),
     )
-    container.wait_until_healthy()
-    wait_until(lambda: len(container.pids("worker")) == 2, "two workers")
+    container.wait_until_complete()
     return container
 
 
@@ -145,6 +145,23 @@ def test_a_prediction_that_hangs_though_it_was_thought_short_costs_each_client_o
     assert set(hung.report.outcomes) <= {CUT, "504"}
     assert len(load.report.wrong) <= CLIENTS, load.report
     assert container.ping() == 200
+
+
+def test_a_hang_that_was_thought_short_keeps_one_thread_of_the_worker_and_no_more(
+    containers: Containers, image: Subject
+) -> None:
+    if image.stack == "fastapi":
+        pytest.skip("it keeps the event loop, and gunicorn replaces the worker")
+    container = serve(containers, image, workers=1)
+    [worker] = container.pids("worker")
+    with Load(container.address, one_row(), CLIENTS) as load:
+        wait_until(lambda: load.answered > 500, "a load that teaches that predictions are short")
+        with Load(container.address, [fault(HANGS)], clients=1, at_most=1) as hung:
+            wait_until(lambda: hung.ended, "the end of the client's patience")
+        ended = time.monotonic()
+        wait_until(lambda: load.answered_since(ended) > 50, "others' answers")
+    assert not load.report.wrong, load.report
+    assert container.pids("worker") == {worker}
 
 
 @pytest.mark.parametrize(

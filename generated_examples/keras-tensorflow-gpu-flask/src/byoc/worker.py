@@ -8,10 +8,14 @@ import select
 import socket
 import threading
 import time
+from typing import Any
 
+from gunicorn.http import get_parser
+from gunicorn.http.errors import NoMoreData
+from gunicorn.util import close_graceful
 from gunicorn.workers.sync import SyncWorker
 
-from byoc import limits
+from byoc import limits, turns
 from byoc.processes import end_hung_worker
 
 POLL_SECONDS = 0.5
@@ -26,6 +30,7 @@ class Worker(SyncWorker):
         """Answer requests until told to stop; then finish those that have begun."""
         self._hung_seconds = limits.current().timeout_seconds + HUNG_MARGIN_SECONDS
         self._busy_since: dict[int, float] = {}
+        self._turns = turns.Turns()
         for listener in self.sockets:
             listener.setblocking(False)
         threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.cfg.threads)]
@@ -41,29 +46,43 @@ class Worker(SyncWorker):
 
     def _serve(self) -> None:
         """One thread's life."""
-        me = threading.get_ident()
         [listener] = self.sockets
         with select.epoll() as waiting:
             # One connection wakes one thread of all workers.
             waiting.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
             while self.alive:
-                if not waiting.poll(POLL_SECONDS):
-                    continue
-                self._busy_since[me] = time.monotonic()
-                try:
-                    client, address = listener.accept()
-                    client.setblocking(True)
-                    if _has_left(client):
-                        client.close()
-                    else:
-                        self.handle(listener, client, address)
-                except BlockingIOError:
-                    pass  # another one was faster
-                except OSError as error:
-                    self.log.warning("cannot accept: %s", error)
-                    time.sleep(POLL_SECONDS)
-                finally:
-                    self._busy_since.pop(me, None)
+                if self._turns.take() and waiting.poll(POLL_SECONDS):
+                    self._answer_one(listener)
+
+    def _answer_one(self, listener: socket.socket) -> None:
+        me = threading.get_ident()
+        self._busy_since[me] = time.monotonic()
+        turns.begin()
+        try:
+            client, address = listener.accept()
+            client.setblocking(True)
+            with client:
+                if not _has_left(client):
+                    self._answer(listener, client, address)
+        except BlockingIOError:
+            pass  # another one was faster
+        except OSError as error:
+            self.log.warning("cannot accept: %s", error)
+            time.sleep(POLL_SECONDS)
+        finally:
+            self._busy_since.pop(me, None)
+
+    def _answer(self, listener: socket.socket, client: socket.socket, address: Any) -> None:
+        """gunicorn's own `handle`, which also waits until the other side has closed."""
+        try:
+            request = next(get_parser(self.cfg, client, address))
+            self.handle_request(listener, request, client, address)
+        except (StopIteration, NoMoreData, ConnectionError):
+            pass  # nginx left
+        except BaseException as error:
+            self.handle_error(None, client, address, error)
+        if _has_more(client):
+            close_graceful(client)
 
     def _end_if_all_hang(self) -> None:
         """A worker whose every thread hangs in a prediction answers nobody any more."""
@@ -71,6 +90,13 @@ class Worker(SyncWorker):
         hanging = [since for since in self._busy_since.copy().values() if since < long_ago]
         if len(hanging) == self.cfg.threads:
             end_hung_worker()
+
+
+def _has_more(client: socket.socket) -> bool:
+    """Whether a part of the request was not read: to close now would cut the answer off."""
+    seen = select.poll()
+    seen.register(client, select.POLLIN)
+    return bool(seen.poll(0))
 
 
 def _has_left(client: socket.socket) -> bool:

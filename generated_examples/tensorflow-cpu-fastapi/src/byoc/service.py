@@ -21,6 +21,7 @@ from byoc.errors import RequestError
 from byoc.processes import say
 
 INVOCATIONS = Counter("invocations_total", "Requests to /invocations by HTTP status.", ["status"])
+INLINE = Counter("invocations_inline_total", "Requests for which all else in the worker waits: short ones.")
 LATENCY = Histogram("invocation_seconds", "Time from a complete request to its response.")
 
 

@@ -12,6 +12,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Flask, Response
 
 from byoc import service as model_service
+from byoc import turns
 from byoc.processes import say
 from byoc.service import Service
 
@@ -31,6 +32,7 @@ class Predictor:
         """Answer one request."""
         if environ["PATH_INFO"] == "/invocations" and environ["REQUEST_METHOD"] == "POST":
             return self._invocations(environ, start_response)
+        turns.end()
         return self.app(environ, start_response)
 
     def _invocations(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -38,6 +40,10 @@ class Predictor:
         if body is None:
             response = self._service.too_large()
         else:
+            if not self._service.batches and self._service.is_short(len(body)):
+                model_service.INLINE.inc()
+            else:
+                turns.end()
             ask = self._service.submit if self._service.batches else self._service.invoke
             answer = ask(body, environ.get("CONTENT_TYPE") or None, environ.get("HTTP_ACCEPT"))
             response = answer.result() if isinstance(answer, Future) else answer
