@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,14 @@ from sagegen import catalogue
 from sagegen.render import render
 
 EXISTING = {combination.id: combination for combination in catalogue.existing()}
+RENDERING = threading.Lock()
+
+
+def rendered(folder: Path, combination: str) -> Path:
+    """A repository of that combination. Copier is not made for threads."""
+    with RENDERING:
+        render(folder / "repository", EXISTING[combination].answers)
+    return folder / "repository"
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +34,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = folder / "venv"
     run(folder / "repository", "make", f"{venv}/.tools", f"VENV={venv}", f"PYTHON={sys.executable}")
     return venv
-
-
-@pytest.fixture(params=EXISTING.values(), ids=EXISTING)
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    render(tmp_path / "repository", request.param.answers)
-    return tmp_path / "repository"
 
 
 def run(folder: Path, *command: str) -> str:
@@ -45,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: Path) -> None:
+def passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: Path) -> None:
     written = contents(repository)
     # Tools are older than the render: do not install them again.
     make = ["make", "--old-file=requirements-dev.txt", f"VENV={tools}"]
@@ -54,14 +60,51 @@ def test_passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: 
     assert contents(repository) == written
 
 
-def test_passes_its_own_tests_without_docker(repository: Path, tools: Path) -> None:
+def passes_its_own_tests_without_docker(repository: Path, tools: Path) -> None:
     printed = run(
         repository, f"{tools}/bin/python", "-m", "pytest", "-q", "tests/test_byoc.py", "tests/test_model.py"
     )
     assert " passed" in printed
 
 
-def test_help_lists_every_target(repository: Path) -> None:
-    printed = run(repository, "make")
+PROMISES = {
+    promise.__name__: promise
+    for promise in (
+        passes_its_own_lint_and_has_nothing_to_format,
+        passes_its_own_tests_without_docker,
+    )
+}
+
+
+@pytest.fixture(scope="session")
+def begun(
+    request: pytest.FixtureRequest, tools: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[None]]]:
+    """Every promise that a selected test wants kept: put to the proof as many at a time as there are CPUs."""
+
+    def prove(promise: str, combination: str) -> None:
+        PROMISES[promise](rendered(tmp_path_factory.mktemp("generated"), combination), tools)
+
+    wanted = [
+        (item.callspec.params["promise"], item.callspec.params["combination"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_a_generated_repository"
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {each: pool.submit(prove, *each) for each in wanted}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("combination", EXISTING)
+def test_a_generated_repository(
+    promise: str, combination: str, begun: dict[tuple[str, str], Future[None]]
+) -> None:
+    begun[promise, combination].result()
+
+
+@pytest.mark.parametrize("combination", EXISTING)
+def test_help_lists_every_target(combination: str, tmp_path: Path) -> None:
+    printed = run(rendered(tmp_path, combination), "make")
     targets = ["setup", "build", "train", "serve", "predict", "test", "lint", "format", "push", "clean"]
     assert [target for target in targets if f"make {target} " not in printed] == []

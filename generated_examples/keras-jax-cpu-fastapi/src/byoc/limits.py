@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Largest request body, and the longest that SageMaker waits for an answer."""
 
     payload_bytes: int
@@ -39,9 +38,9 @@ def current(environment: Mapping[str, str] = os.environ) -> Limits:
         raise ValueError(f"HOSTING_MODE is {mode!r}; choose one of {', '.join(BY_MODE)}")
     limits = BY_MODE[mode]
     if megabytes := _positive(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB"):
-        limits = replace(limits, payload_bytes=megabytes * MIB)
+        limits = limits._replace(payload_bytes=megabytes * MIB)
     if seconds := _positive(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT"):
-        limits = replace(limits, timeout_seconds=seconds)
+        limits = limits._replace(timeout_seconds=seconds)
     return limits
 
 

@@ -57,6 +57,8 @@ def post_fork(arbiter: Any, worker: Any) -> None:
     _obey_stop(arbiter)
     np.random.seed()  # else all workers would draw the same numbers
     loaded = worker.byoc_loaded = threading.Event()
+    if arbiter.cfg.preload_app:
+        return
 
     def beat() -> None:
         """Loading may take longer than gunicorn waits for a worker that says nothing."""

@@ -1,14 +1,13 @@
 """What `serve` decided at start, handed to the stack."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from byoc.limits import Limits
 from byoc.workers import Plan
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Port, limits and workers of this container, and a folder that lives as long as it does."""
 
     port: int

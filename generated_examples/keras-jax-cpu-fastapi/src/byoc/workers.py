@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from byoc import gpu, paths
 from byoc.framework import WORKER_MEMORY_MIB
@@ -15,8 +15,7 @@ USABLE_SHARE = 0.8
 REQUEST_THREADS = 4
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Worker processes, concurrent requests in each, and the CPU threads that one prediction may use."""
 
     workers: int

@@ -6,22 +6,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 HUNG = 70  # EX_SOFTWARE of sysexits.h
 POLL_SECONDS = 0.1
 
 
-@dataclass
 class Process:
     """A command, how it is asked to finish its work, and the process once it runs."""
 
-    command: Sequence[str]
-    stop_signal: signal.Signals = signal.SIGTERM
-    pass_fds: tuple[int, ...] = ()
-    holds_model: bool = True
-    popen: "subprocess.Popen[bytes] | None" = None
+    def __init__(
+        self,
+        command: Sequence[str],
+        stop_signal: signal.Signals = signal.SIGTERM,
+        pass_fds: tuple[int, ...] = (),
+        holds_model: bool = True,
+    ) -> None:
+        self.command = command
+        self.stop_signal = stop_signal
+        self.pass_fds = pass_fds
+        self.holds_model = holds_model
+        self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the command, whose output goes to this container's log."""

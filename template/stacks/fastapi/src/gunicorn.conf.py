@@ -27,6 +27,8 @@ class Worker(UvicornWorker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
         "http": BoundedProtocol,
+        "ws": None,  # SageMaker asks over HTTP,
+        "proxy_headers": False,  # and no proxy of ours is in front
         "server_header": False,
         "timeout_graceful_shutdown": limits.DRAIN_SECONDS,
     }
