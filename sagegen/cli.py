@@ -97,6 +97,8 @@ def matrix(**options: Any) -> int:
               help="A request that the model answers.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
 @click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")
+@click.option("--cpus", type=click.FloatRange(min=0.1), envvar="SAGEGEN_CHECK_CPUS", metavar="N",
+              help="CPUs of each container (default: all) [env: SAGEGEN_CHECK_CPUS].")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS",
               help="Longest training run, and longest start of a server (default: 480).")  # fmt: skip
 @click.option("--format", "format_", default="table", show_default=True,

@@ -453,6 +453,8 @@ class Run:
             **os.environ,
             "PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}",
             "SAGEGEN_CHECK_JSON": str(self._report(combination)),
+            # Its share of the machine: with all CPUs in sight, every server would start workers for them.
+            "SAGEGEN_CHECK_CPUS": str(max(1, self.engine.cpus // self.jobs)),
             "IMAGE": self._image(combination),
             "VENV": self._venv,
             "PYTEST_ADDOPTS": f"--junitxml={self._junit(combination)}",

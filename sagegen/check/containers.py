@@ -147,11 +147,20 @@ FIND_SECONDS = 60.0
 class Lab:
     """Runs containers of one image, and takes everything away again."""
 
-    def __init__(self, engine: Engine, image: str, *, gpus: bool = False, memory_share: float = 0.25) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        *,
+        gpus: bool = False,
+        cpus: float | None = None,
+        memory_share: float = 0.25,
+    ) -> None:
         self._client = engine.client
         self._api = engine.client.api
         self.image = image
         self.gpus = gpus
+        self.cpus = cpus
         self._id = secrets.token_hex(6)
         self._labels = {LABEL: self._id, PID_LABEL: str(os.getpid())}
         self._closed = threading.Event()
@@ -240,6 +249,7 @@ class Lab:
     def container(self, spec: Spec) -> Box:
         """A container that is created and not yet started."""
         self.check_open()
+        cpus = spec.cpus or self.cpus
         host: dict[str, Any] = {
             "mounts": [
                 Mount(v.target, v.name, type="volume", read_only=v.read_only, no_copy=True)
@@ -248,8 +258,8 @@ class Lab:
             "mem_limit": spec.memory or self.memory,
             "memswap_limit": spec.memory or self.memory,
             "pids_limit": PIDS,
-            "cpu_period": CPU_PERIOD if spec.cpus else None,
-            "cpu_quota": int(spec.cpus * CPU_PERIOD) if spec.cpus else None,
+            "cpu_period": CPU_PERIOD if cpus else None,
+            "cpu_quota": int(cpus * CPU_PERIOD) if cpus else None,
             "log_config": LogConfig(type="json-file", config={"max-size": f"{LOG_BYTES}", "max-file": "2"}),
             "read_only": spec.read_only,
             "tmpfs": {"/tmp": "mode=1777"} if spec.read_only else None,

@@ -36,6 +36,8 @@ class Request:
     opt_ml: Path | None = None
     payload: Payload | None = None
     gpus: bool = False
+    #: Of each container; all of the machine's where it is None.
+    cpus: float | None = None
     limits: Limits = Limits()  # noqa: RUF009
     #: Look twice at what a busy machine can spoil, before it is called a breach.
     again: bool = True
@@ -50,6 +52,7 @@ def check(
     payload: Path | None,
     content_type: str | None,
     gpus: str | None,
+    cpus: float | None,
     timeout: float | None,
     format_: str,
     output: Path | None,
@@ -73,6 +76,7 @@ def check(
         opt_ml,
         _payload(payload, content_type),
         gpus is not None,
+        cpus,
         Limits.make(timeout),
     )
     try:
@@ -118,8 +122,9 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     """Run the scenarios that the rules need, and judge. Leaves nothing behind, however it ends."""
     begun = time.monotonic()
     fixture = Fixture(request.opt_ml)
-    lab = Lab(engine, request.image, gpus=request.gpus, memory_share=request.limits.memory_share)
-    bench = Bench(lab, fixture, request.payload, request.limits, gpus=request.gpus)
+    share = request.limits.memory_share
+    lab = Lab(engine, request.image, gpus=request.gpus, cpus=request.cpus, memory_share=share)
+    bench = Bench(lab, fixture, request.payload, request.limits, gpus=request.gpus, cpus=request.cpus)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
         # A model is given and nobody asks about training: it need not run.

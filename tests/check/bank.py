@@ -192,7 +192,7 @@ class Bank:
         limits = Limits.make(patience)
         # Where training is not judged, a model is given and need not be trained.
         opt_ml = HERE / "opt_ml" if any(rule.area is Area.TRAIN for rule in chosen) else self.with_model
-        return run(self.engine, Request(image, chosen, opt_ml, payload, False, limits, again=False), Silent())
+        return run(self.engine, Request(image, chosen, opt_ml, payload, limits=limits, again=False), Silent())
 
     def close(self) -> None:
         """Remove the images."""

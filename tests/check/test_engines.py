@@ -13,8 +13,10 @@ import docker
 import pytest
 from bank import HERE, Bank, breaches
 
-from sagegen.check.bench import Payload
+from sagegen.check.bench import Bench, Payload
+from sagegen.check.containers import Lab, Spec
 from sagegen.check.core import Outcome
+from sagegen.check.fixture import Fixture
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
 from sagegen.check.run import Request, choose, run
@@ -61,7 +63,7 @@ def test_published_ports_do_where_the_containers_addresses_cannot_be_reached(
 ) -> None:
     chosen = tuple(choose(("serve", "batch"), (), ()))
     payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")
-    request = Request(bank.healthy, chosen, bank.with_model, payload, False, Limits.make(25), again=False)
+    request = Request(bank.healthy, chosen, bank.with_model, payload, limits=Limits.make(25), again=False)
     report = run(elsewhere, request, Silent())
     assert breaches(report) == {}
     assert {one.id: v.text for one, v in report.verdicts.items() if v.outcome is Outcome.SKIP} == {}
@@ -73,3 +75,14 @@ def test_an_engine_without_gpus_is_a_usage_error(bank: Bank) -> None:
     with pytest.raises(SagegenError, match=r"the engine cannot give GPUs: .* leave --gpus out") as error:
         run(bank.engine, Request(bank.healthy, chosen, HERE / "opt_ml", gpus=True), Silent())
     assert error.value.exit_code == USAGE
+
+
+def test_a_container_gets_as_many_cpus_as_the_check_was_told_and_its_line_says_so(bank: Bank) -> None:
+    lab, spec = Lab(bank.engine, bank.healthy, cpus=0.5), Spec(command=("serve",))
+    try:
+        with lab.container(spec) as box:
+            host = bank.engine.client.api.inspect_container(box.id)["HostConfig"]
+    finally:
+        lab.close()
+    assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
+    assert "--cpus=0.5 " in Bench(lab, Fixture(None), None, Limits(), cpus=0.5).serving(spec)
