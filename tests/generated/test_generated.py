@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +15,11 @@ from sagegen import catalogue
 from sagegen.render import render
 
 EXISTING = {combination.id: combination for combination in catalogue.existing()}
-RENDERING = threading.Lock()
 
 
 def rendered(folder: Path, combination: str) -> Path:
-    """A repository of that combination. Copier is not made for threads."""
-    with RENDERING:
-        render(folder / "repository", EXISTING[combination].answers)
+    """A repository of that combination."""
+    render(folder / "repository", EXISTING[combination].answers)
     return folder / "repository"
 
 
@@ -82,16 +79,18 @@ def begun(
 ) -> Iterator[dict[tuple[str, str], Future[None]]]:
     """Every promise that a selected test wants kept: put to the proof as many at a time as there are CPUs."""
 
-    def prove(promise: str, combination: str) -> None:
-        PROMISES[promise](rendered(tmp_path_factory.mktemp("generated"), combination), tools)
-
     wanted = [
         (item.callspec.params["promise"], item.callspec.params["combination"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.originalname == "test_a_generated_repository"
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {each: pool.submit(prove, *each) for each in wanted}
+        results = {}
+        for promise, combination in wanted:
+            # Here, for Copier is not made for threads.
+            repository = rendered(tmp_path_factory.mktemp("generated"), combination)
+            results[promise, combination] = pool.submit(PROMISES[promise], repository, tools)
+        yield results
         pool.shutdown(cancel_futures=True)
 
 
