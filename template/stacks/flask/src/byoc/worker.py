@@ -31,8 +31,11 @@ class Worker(SyncWorker):
         self._hung_seconds = limits.current().timeout_seconds + HUNG_MARGIN_SECONDS
         self._busy_since: dict[int, float] = {}
         self._turns = turns.Turns()
-        for listener in self.sockets:
-            listener.setblocking(False)
+        [listener] = self.sockets
+        listener.setblocking(False)
+        # One connection wakes one worker. All its threads share this: each sees what another was woken for.
+        self._waiting = select.epoll()
+        self._waiting.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
         threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.cfg.threads)]
         for thread in threads:
             thread.start()
@@ -47,12 +50,11 @@ class Worker(SyncWorker):
     def _serve(self) -> None:
         """One thread's life."""
         [listener] = self.sockets
-        with select.epoll() as waiting:
-            # One connection wakes one thread of all workers.
-            waiting.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            while self.alive:
-                if self._turns.take() and waiting.poll(POLL_SECONDS):
-                    self._answer_one(listener)
+        while self.alive:
+            if self._turns.take():
+                # Woken or not: a connection may have woken a worker that cannot come for it.
+                self._waiting.poll(POLL_SECONDS)
+                self._answer_one(listener)
 
     def _answer_one(self, listener: socket.socket) -> None:
         me = threading.get_ident()
@@ -65,7 +67,7 @@ class Worker(SyncWorker):
                 if not _has_left(client):
                     self._answer(listener, client, address)
         except BlockingIOError:
-            pass  # another one was faster
+            pass  # there is none, or another one was faster
         except OSError as error:
             self.log.warning("cannot accept: %s", error)
             time.sleep(POLL_SECONDS)
