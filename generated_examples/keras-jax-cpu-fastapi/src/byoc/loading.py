@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,8 @@ def on_starting(arbiter: Any) -> None:
 def post_fork(arbiter: Any, worker: Any) -> None:
     """gunicorn's hook in a new worker, before it loads anything."""
     _obey_stop(arbiter)
+    with suppress(OSError):  # memory that runs out shall cost a worker, not the one that replaces it
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     np.random.seed()  # else all workers would draw the same numbers
     loaded = worker.byoc_loaded = threading.Event()
     if arbiter.cfg.preload_app:
