@@ -43,22 +43,11 @@ class Kept:
 class Bench:
     """Shared by all scenarios of one check."""
 
-    def __init__(
-        self,
-        lab: Lab,
-        fixture: Fixture,
-        payload: Payload | None,
-        limits: Limits,
-        *,
-        gpus: bool = False,
-        cpus: float | None = None,
-    ) -> None:
+    def __init__(self, lab: Lab, fixture: Fixture, payload: Payload | None, limits: Limits) -> None:
         self.lab = lab
         self.fixture = fixture
         self.payload = payload
         self.limits = limits
-        self.gpus = gpus
-        self.cpus = cpus
         self._data: dict[str, str] = {}
         self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
@@ -130,10 +119,10 @@ class Bench:
 
     def _line(self, spec: Spec, more: list[str]) -> str:
         options = [shlex.quote(option) for option in spec.options()]
-        if self.gpus:
+        if self.lab.gpus:
             options.append("--gpus=all")
-        if self.cpus and not spec.cpus:
-            options.append(f"--cpus={self.cpus:g}")
+        if self.lab.cpus and not spec.cpus:
+            options.append(f"--cpus={self.lab.cpus:g}")
         extra = [shlex.quote(part) for part in (spec.entrypoint or ())[1:]]
         command = [shlex.quote(part) for part in spec.command]
         image = shlex.quote(self.lab.image)

@@ -124,7 +124,7 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     fixture = Fixture(request.opt_ml)
     share = request.limits.memory_share
     lab = Lab(engine, request.image, gpus=request.gpus, cpus=request.cpus, memory_share=share)
-    bench = Bench(lab, fixture, request.payload, request.limits, gpus=request.gpus, cpus=request.cpus)
+    bench = Bench(lab, fixture, request.payload, request.limits)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
         # A model is given and nobody asks about training: it need not run.

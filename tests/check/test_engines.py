@@ -85,4 +85,4 @@ def test_a_container_gets_as_many_cpus_as_the_check_was_told_and_its_line_says_s
     finally:
         lab.close()
     assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
-    assert "--cpus=0.5 " in Bench(lab, Fixture(None), None, Limits(), cpus=0.5).serving(spec)
+    assert "--cpus=0.5 " in Bench(lab, Fixture(None), None, Limits()).serving(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,21 +64,18 @@ def passes_its_own_tests_without_docker(repository: Path, tools: Path) -> None:
     assert " passed" in printed
 
 
-PROMISES = {
-    promise.__name__: promise
-    for promise in (
-        passes_its_own_lint_and_has_nothing_to_format,
-        passes_its_own_tests_without_docker,
-    )
-}
+Promise = Callable[[Path, Path], None]
+PROMISES: list[Promise] = [
+    passes_its_own_lint_and_has_nothing_to_format,
+    passes_its_own_tests_without_docker,
+]
 
 
 @pytest.fixture(scope="session")
 def begun(
     request: pytest.FixtureRequest, tools: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, str], Future[None]]]:
+) -> Iterator[dict[tuple[Promise, str], Future[None]]]:
     """Every promise that a selected test wants kept: put to the proof as many at a time as there are CPUs."""
-
     wanted = [
         (item.callspec.params["promise"], item.callspec.params["combination"])
         for item in request.session.items
@@ -89,15 +86,15 @@ def begun(
         for promise, combination in wanted:
             # Here, for Copier is not made for threads.
             repository = rendered(tmp_path_factory.mktemp("generated"), combination)
-            results[promise, combination] = pool.submit(PROMISES[promise], repository, tools)
+            results[promise, combination] = pool.submit(promise, repository, tools)
         yield results
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 @pytest.mark.parametrize("combination", EXISTING)
 def test_a_generated_repository(
-    promise: str, combination: str, begun: dict[tuple[str, str], Future[None]]
+    promise: Promise, combination: str, begun: dict[tuple[Promise, str], Future[None]]
 ) -> None:
     begun[promise, combination].result()
 

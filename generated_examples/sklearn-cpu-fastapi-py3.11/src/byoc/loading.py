@@ -61,7 +61,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     np.random.seed()  # else all workers would draw the same numbers
     loaded = worker.byoc_loaded = threading.Event()
-    if arbiter.cfg.preload_app:
+    if arbiter.cfg.preload_app:  # it is loaded already
         return
 
     def beat() -> None:

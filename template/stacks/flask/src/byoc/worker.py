@@ -64,7 +64,8 @@ class Worker(SyncWorker):
             client, address = listener.accept()
             client.setblocking(True)
             with client:
-                if not _has_left(client):
+                # Where nginx has given up on a request that waited for too long, its answer would reach nobody.
+                if not _sees(client, select.POLLRDHUP):
                     self._answer(listener, client, address)
         except BlockingIOError:
             pass  # there is none, or another one was faster
@@ -83,7 +84,7 @@ class Worker(SyncWorker):
             pass  # nginx left
         except BaseException as error:
             self.handle_error(None, client, address, error)
-        if _has_more(client):
+        if _sees(client, select.POLLIN):  # a part was not read: to close now would cut the answer off
             close_graceful(client)
 
     def _end_if_all_hang(self) -> None:
@@ -94,15 +95,8 @@ class Worker(SyncWorker):
             end_hung_worker()
 
 
-def _has_more(client: socket.socket) -> bool:
-    """Whether a part of the request was not read: to close now would cut the answer off."""
+def _sees(client: socket.socket, event: int) -> bool:
+    """Whether this has happened on a connection."""
     seen = select.poll()
-    seen.register(client, select.POLLIN)
-    return bool(seen.poll(0))
-
-
-def _has_left(client: socket.socket) -> bool:
-    """Whether nginx has given up on a request that waited for too long: its answer would reach nobody."""
-    seen = select.poll()
-    seen.register(client, select.POLLRDHUP)
+    seen.register(client, event)
     return bool(seen.poll(0))
