@@ -480,12 +480,23 @@ class Termination:
     left_early: bool = False  # PID 1 ended while its children could not
 
 
+# Waits until they have stopped, or two seconds: who finds both signals at once takes SIGTERM first, whose
+# number is lower, and then it is pending no more.
 PAUSE_CHILDREN = """
+paused=
 for d in /proc/[0-9]*; do
   p=${d#/proc/}
   read -r s < $d/stat 2>/dev/null || continue
   echo "$s"
-  [ $p = 1 ] || [ $p = $$ ] || kill -STOP $p 2>/dev/null
+  [ $p = 1 ] || [ $p = $$ ] || { kill -STOP $p && paused="$paused $p"; } 2>/dev/null
+done
+runs() {
+  while read -r k v; do [ "$k" = State: ] && break; done < /proc/$1/status
+  case $v in [TtZX]*|'') return 1;; esac
+} 2>/dev/null
+n=0
+for p in $paused; do
+  while runs $p && [ $n -lt 100 ]; do n=$((n + 1)); sleep 0.02; done
 done
 """
 PENDING = """
