@@ -30,7 +30,7 @@ from sagegen.engine import Engine
 HERE = Path(__file__).parent
 REPOSITORY = f"sagegen-mutants-{uuid.uuid4().hex[:8]}"
 BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
-PARALLEL = 3
+PARALLEL = 5
 SCALE = 0.1
 
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from docker_tools import (
     PAYLOADS,
     PING_SECONDS,
     PLATFORM,
+    POLL_SECONDS,
     REPOSITORY,
     Container,
     Containers,
@@ -547,9 +548,9 @@ def test_ping_is_answered_while_predictions_keep_the_only_worker_busy(slow_endpo
     for _ in range(20):  # who has only seen quick predictions may not take the next one for quick
         assert slow_endpoint.invoke(slow_row(0.0)).status_code == 200
     pings = []
-    # Many more than a worker has threads: whoever waits in line, /ping does not.
-    with slow_requests(slow_endpoint, count=12, seconds=2.0) as answers:
-        while not all(answer.done() for answer in answers):
+    # Twice as many as a worker has threads: whoever waits in line, /ping does not.
+    with slow_requests(slow_endpoint, count=8, seconds=2.0) as answers:
+        while wait(answers, timeout=POLL_SECONDS).not_done:
             pings.append(slow_endpoint.ping())
     assert {ping.status for ping in pings} == {200}
     assert max(ping.seconds for ping in pings) < PING_SECONDS  # S-12, S-17
@@ -567,7 +568,7 @@ def test_ping_is_answered_also_when_a_prediction_was_thought_to_be_short(slow_en
         before = inline()
         with slow_requests(slow_endpoint, count=1, seconds=3, begun=1) as answers:
             pings = []
-            while not answers[0].done():
+            while wait(answers, timeout=POLL_SECONDS).not_done:
                 pings.append(slow_endpoint.ping())
         assert {ping.status for ping in pings} == {200}
         assert max(ping.seconds for ping in pings) < PING_SECONDS  # S-12, S-17
