@@ -1,11 +1,12 @@
 """The web application that SageMaker talks to: /ping, /invocations, /execution-parameters and /metrics.
 
 Most routes are FastAPI's, as are those that you add. /invocations is plain ASGI: for a small model FastAPI's
-request and response objects, and a hop to a thread, would each cost more than the prediction.
+request and response objects, and a hop to a thread, would each cost more than the prediction. Where that is
+known to be short, byoc/shortcut.py gets its answer here before ASGI begins.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from byoc import affinity
 from byoc import service as model_service
 from byoc.processes import end_hung_worker
 from byoc.service import Service
@@ -20,6 +22,7 @@ from byoc.service import Service
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 # How much of a body that is too large is read to its end.
 DISCARDED_BYTES = 32 * 1024 * 1024
@@ -30,7 +33,11 @@ class Predictor:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._threads = ThreadPoolExecutor(service.request_threads, thread_name_prefix="predict")
+        #: Whether predictions may be made on the event loop.
+        self.answers_at_once = not service.batches
+        self._threads = ThreadPoolExecutor(
+            service.request_threads, thread_name_prefix="predict", initializer=affinity.unpin
+        )
         self._hung = 0
         self.app = _other_routes(service)
         # Reached only with a wrong method, which is then refused as FastAPI does it.
@@ -43,28 +50,30 @@ class Predictor:
         else:
             await self.app(scope, receive, send)
 
+    def answer_at_once(self, body: bytes, headers: Headers) -> model_service.Response | None:
+        """Answer an invocation before anything else happens; None if that may take its time.
+
+        Cheaper than a thread, or a task. If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn
+        replaces a worker that never comes back.
+        """
+        size = len(body)
+        if size > self._service.max_body_bytes or not (self.answers_at_once and self._service.is_short(size)):
+            return None
+        model_service.INLINE.inc()
+        return self._service.invoke(body, *_types(headers))
+
     async def _invocations(self, scope: Message, receive: Receive, send: Send) -> None:
-        content_type = accept = None
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value.decode("latin-1")
-            elif name == b"accept":
-                accept = value.decode("latin-1")
         body = await self._body(receive)
         if body is None:
             return  # the client left
         if isinstance(body, model_service.Response):
             response = body
+        elif at_once := self.answer_at_once(body, scope["headers"]):
+            response = at_once
         elif self._service.batches:
-            answer = self._service.submit(body, content_type, accept)
-            response = await asyncio.wrap_future(answer)
-        elif self._service.is_short(len(body)):
-            # Cheaper than a thread. If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn
-            # replaces a worker that never comes back.
-            model_service.INLINE.inc()
-            response = self._service.invoke(body, content_type, accept)
+            response = await asyncio.wrap_future(self._service.submit(body, *_types(scope["headers"])))
         else:
-            response = await self._invoke_in_thread(body, content_type, accept)
+            response = await self._invoke_in_thread(body, *_types(scope["headers"]))
         headers = [
             (b"content-type", response.media_type.encode()),
             (b"content-length", str(len(response.body)).encode()),
@@ -120,6 +129,17 @@ class Predictor:
 
     def _came_back(self, answer: object) -> None:
         self._hung -= 1
+
+
+def _types(headers: Headers) -> tuple[str | None, str | None]:
+    """A request's Content-Type and Accept."""
+    content_type = accept = None
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value.decode("latin-1")
+        elif name == b"accept":
+            accept = value.decode("latin-1")
+    return content_type, accept
 
 
 def _other_routes(service: Service) -> FastAPI:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from byoc import limits, loading
+from byoc import affinity, limits, loading
 from byoc.balance import BalancedServer, Connections
-from byoc.protocol import BoundedProtocol
+from byoc.shortcut import ShortcutProtocol
 from byoc.workers import plan
 
 loading.begin()
@@ -26,7 +26,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": BoundedProtocol,
+        "http": ShortcutProtocol,
         "ws": None,  # SageMaker asks over HTTP,
         "proxy_headers": False,  # and no proxy of ours is in front
         "server_header": False,
@@ -34,7 +34,9 @@ class Worker(UvicornWorker):
     }
 
     async def _serve(self) -> None:
-        self.config.app = self.wsgi
+        app = self.config.app = self.wsgi
+        if getattr(app, "answers_at_once", False) and _plan.compute_threads == 1:
+            affinity.pin(_connections.slot, _plan.workers)
         server = BalancedServer(self.config, _connections)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)

@@ -2,8 +2,9 @@
 
 # Shorter than a scheduling slice: handing such a prediction to a thread would cost more than it does.
 SHORT_SECONDS = 0.002
-# How much of an earlier, higher cost is forgotten with each cheaper prediction.
-FORGET = 0.1
+# How much of the difference to what is known each prediction teaches. One that takes ten milliseconds counts
+# at once; one that only had to wait for its CPU does not.
+DEARER, CHEAPER = 0.2, 0.1
 
 
 class Costs:
@@ -17,7 +18,8 @@ class Costs:
         return self._seconds.get(size.bit_length(), 1.0) < SHORT_SECONDS
 
     def learn(self, size: int, seconds: float) -> None:
-        """Remember what a prediction took. A dear one counts at once, cheap ones only by and by."""
+        """Remember what a prediction took: dear ones quickly, cheap ones only by and by."""
         key = size.bit_length()
         known = self._seconds.get(key, seconds)
-        self._seconds[key] = seconds if seconds > known else known + FORGET * (seconds - known)
+        share = DEARER if seconds > known else CHEAPER
+        self._seconds[key] = known + share * (seconds - known)

@@ -1,5 +1,6 @@
 """The model behind the web application: loaded once, asked from many threads."""
 
+import functools
 import importlib
 import os
 import time
@@ -21,6 +22,8 @@ from byoc.errors import RequestError
 from byoc.processes import say
 
 INVOCATIONS = Counter("invocations_total", "Requests to /invocations by HTTP status.", ["status"])
+# Looked up once for each status: every request needs one.
+_with_status = functools.cache(INVOCATIONS.labels)
 INLINE = Counter("invocations_inline_total", "Requests for which all else in the worker waits: short ones.")
 LATENCY = Histogram("invocation_seconds", "Time from a complete request to its response.")
 
@@ -135,21 +138,21 @@ class Service:
         seconds = time.perf_counter() - started
         self._costs.learn(size, seconds)
         LATENCY.observe(seconds)
-        INVOCATIONS.labels(response.status).inc()
+        _with_status(response.status).inc()
 
     def too_large(self) -> Response:
         """The answer to a body over the limit."""
-        INVOCATIONS.labels(413).inc()
+        _with_status(413).inc()
         return refusal(413, f"the body is larger than {self.max_body_bytes} bytes; send smaller batches")
 
     def too_slow_a_client(self) -> Response:
         """The answer to a request whose body does not arrive."""
-        INVOCATIONS.labels(408).inc()
+        _with_status(408).inc()
         return refusal(408, f"the body was not complete after {self.timeout_seconds} s")
 
     def too_slow(self) -> Response:
         """The answer to a request whose prediction hangs."""
-        INVOCATIONS.labels(504).inc()
+        _with_status(504).inc()
         return refusal(504, f"the prediction took longer than {self.timeout_seconds} s")
 
     def execution_parameters(self) -> dict[str, int | str]:

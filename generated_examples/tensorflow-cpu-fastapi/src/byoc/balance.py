@@ -26,15 +26,16 @@ class Connections:
     def __init__(self, workers: int) -> None:
         # Twice: gunicorn may start new workers before the old ones have ended.
         self._counts = memoryview(mmap.mmap(-1, 2 * workers * 4)).cast("I")
-        self._mine = 0
+        #: Which of the workers this process is.
+        self.slot = 0
         for slot in range(len(self._counts)):
             self._counts[slot] = ABSENT
 
     def pre_fork(self, arbiter: Any, worker: Any) -> None:
         """gunicorn's hook before it forks: the worker inherits the slot that is its own."""
         taken = {other.byoc_slot for other in arbiter.WORKERS.values()}
-        self._mine = next(slot for slot in range(len(self._counts)) if slot not in taken)
-        worker.byoc_slot = self._mine
+        self.slot = next(slot for slot in range(len(self._counts)) if slot not in taken)
+        worker.byoc_slot = self.slot
 
     def child_exit(self, arbiter: Any, worker: Any) -> None:
         """gunicorn's hook after a worker's end."""
@@ -42,12 +43,12 @@ class Connections:
 
     def tell(self, count: int) -> None:
         """Let the others know how many this worker has."""
-        self._counts[self._mine] = count
+        self._counts[self.slot] = count
 
     @property
     def others_have_fewer(self) -> bool:
         """Whether a new connection should be another worker's."""
-        return self._counts[self._mine] > min(self._counts)
+        return self._counts[self.slot] > min(self._counts)
 
 
 class _Counted(set[Any]):
