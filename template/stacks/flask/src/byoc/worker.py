@@ -64,7 +64,7 @@ class Worker(SyncWorker):
             client, address = listener.accept()
             client.setblocking(True)
             with client:
-                # Where nginx has given up on a request that waited for too long, its answer would reach nobody.
+                # Where nginx has given up on a request that waited too long, an answer would reach nobody.
                 if not _sees(client, select.POLLRDHUP):
                     self._answer(listener, client, address)
         except BlockingIOError:
