@@ -196,8 +196,10 @@ class Lab:
                     with suppress(DockerException):
                         self._api.remove_volume(volume["Name"], force=True)
                 left = self._api.containers(all=True, filters=ours) or self._api.networks(filters=ours)
-                if not left and not self._api.volumes(filters=ours)["Volumes"] and attempt:
-                    return  # at the second look: what was asked for just before may come late
+                left = left or self._api.volumes(filters=ours)["Volumes"]
+                # One look is not enough: what the engine was asked for just before may come late.
+                if attempt and not left:
+                    return
             time.sleep(0.2 * (attempt + 1))
 
     def check_open(self) -> None:
