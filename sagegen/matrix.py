@@ -148,7 +148,17 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
             groups[c.group].append(c)
     if not groups:
         raise SagegenError("no combination is left – see `sagegen list`", USAGE)
-    return dict(groups)
+    # Groups of the same library one after the other, while the installer still has it.
+    libraries = {name: _library(group[0]) for name, group in groups.items()}
+    order = list(dict.fromkeys(libraries.values()))
+    return dict(sorted(groups.items(), key=lambda item: order.index(libraries[item[0]])))
+
+
+def _library(combination: Combination) -> str:
+    """What its image mostly consists of: a framework, or the backend of one that has several."""
+    framework = combination.context["fw"]
+    backend = combination.answers.get("keras_backend")
+    return str((framework["backends"][backend] if backend else framework)["title"])
 
 
 class Budget:

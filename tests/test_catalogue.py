@@ -58,6 +58,7 @@ def test_every_requirement_is_pinned_and_has_a_reason(spec: Path):
     found = list(entries(yaml.safe_load(spec.read_text())))
     assert found
     for entry in found:
+        assert entry.keys() == {"pin", "why"}, entry  # a comma would begin a third
         assert "==" in entry["pin"] and entry["why"].strip(), entry
 
 

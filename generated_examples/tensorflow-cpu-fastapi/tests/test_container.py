@@ -549,7 +549,7 @@ def test_ping_is_answered_while_predictions_keep_the_only_worker_busy(slow_endpo
         assert slow_endpoint.invoke(slow_row(0.0)).status_code == 200
     pings = []
     # Twice as many as a worker has threads: whoever waits in line, /ping does not.
-    with slow_requests(slow_endpoint, count=8, seconds=2.0) as answers:
+    with slow_requests(slow_endpoint, count=8, seconds=1.5) as answers:
         while wait(answers, timeout=POLL_SECONDS).not_done:
             pings.append(slow_endpoint.ping())
     assert {ping.status for ping in pings} == {200}
@@ -597,7 +597,7 @@ def test_sigterm_lets_the_requests_in_flight_finish_and_ends_well(slow_endpoint:
     idle = http.client.HTTPConnection("127.0.0.1", slow_endpoint.port, timeout=INVOCATION_SECONDS)
     idle.request("GET", "/execution-parameters")
     idle.getresponse().read()  # stays open, which may not delay the end
-    with slow_requests(slow_endpoint, count=2, seconds=4.0) as answers:
+    with slow_requests(slow_endpoint, count=2, seconds=2.5) as answers:
         slow_endpoint.container.send("TERM")
         assert not any(answer.done() for answer in answers)
     assert slow_endpoint.container.wait(SERVING_STOP_SECONDS) == 0, slow_endpoint.container.log  # S-03

@@ -21,6 +21,19 @@ from .traffic import ROWS, csv_body
 FAULTY_MODEL = Path(__file__).with_name("faulty_model.py")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One stack after the other: pytest's own order goes back and forth, and would build each image again."""
+    ours = [item for item in items if item.path.parent == FAULTY_MODEL.parent]
+    by_stack = iter(sorted(ours, key=_stack))
+    items[:] = [next(by_stack) if item in ours else item for item in items]
+
+
+def _stack(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("image", "")) if callspec else ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _end_well() -> Iterator[None]:
     """A run that is told to end removes its containers, as one that is interrupted does."""

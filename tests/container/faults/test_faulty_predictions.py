@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -166,26 +167,41 @@ def test_a_hang_that_was_thought_short_keeps_one_thread_of_the_worker_and_no_mor
     assert container.pids("worker") == {worker}
 
 
-@pytest.mark.parametrize(
-    "code",
-    [pytest.param(HANGS, id="waiting"), pytest.param(HOLDS_THE_LOCK, id="with the interpreter's lock")],
-)
+#: What every thread does, and how many requests that takes: some more than there are threads, while of
+#: those that keep the interpreter's lock, one is enough for a worker.
+HANGING = {"waiting": (HANGS, 2 * THREADS + 2), "with the interpreter's lock": (HOLDS_THE_LOCK, 4)}
+
+
+@pytest.fixture(scope="module")
+def hanging(image: Subject) -> Iterator[dict[str, Future[None]]]:
+    """Both at once, for each mostly waits."""
+    with ThreadPoolExecutor(len(HANGING)) as pool:
+        yield {name: pool.submit(_hang, image, *how) for name, how in HANGING.items()}
+
+
+@pytest.mark.parametrize("how", HANGING)
 def test_when_every_thread_hangs_the_service_is_back_soon_or_ping_says_that_it_is_not(
-    code: float, containers: Containers, image: Subject
+    how: str, hanging: dict[str, Future[None]]
 ) -> None:
-    container = serve(containers, image)
-    # Some more than there are threads; of the other kind, one keeps a whole worker.
-    count = 2 * THREADS + 2 if code == HANGS else 4
-    with ThreadPoolExecutor(count) as clients:
-        hung = [clients.submit(_ask_in_vain, container, fault(code)) for _ in range(count)]
-        wait_until(lambda: not _answers(container), "all threads to hang")
-        wait_until(
-            lambda: container.exit_code is not None or container.ping() != 200 or _answers(container),
-            "an answer, or the truth from /ping",
-            TRUTH_SECONDS,
-        )
+    hanging[how].result()
+
+
+def _hang(image: Subject, code: float, requests: int) -> None:
+    containers = Containers(image.image)
+    try:
+        container = serve(containers, image)
+        with ThreadPoolExecutor(requests) as clients, ExitStack() as stack:
+            stack.callback(containers.remove)  # on which the clients give up
+            for _ in range(requests):
+                clients.submit(_ask_in_vain, container, fault(code))
+            wait_until(lambda: not _answers(container), "all threads to hang")
+            wait_until(
+                lambda: container.exit_code is not None or container.ping() != 200 or _answers(container),
+                "an answer, or the truth from /ping",
+                TRUTH_SECONDS,
+            )
+    finally:
         containers.remove()
-    assert all(each.done() for each in hung)
 
 
 def _ask_in_vain(container: Container, request: Request) -> None:

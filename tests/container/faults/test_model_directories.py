@@ -85,10 +85,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def started(
-    shared_containers: Containers,
-    image: Subject,
-    tmp_path_factory: pytest.TempPathFactory,
-    stopping: object,  # takes its time to end, which these containers take to start
+    shared_containers: Containers, image: Subject, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Container]:
     """A container for each, started together."""
     found = {}

@@ -44,13 +44,13 @@ class Service:
         plan = workers.plan()
         if run_dir := standby.folder():
             gpu.claim(run_dir)
-        say(framework.prepare(threads=plan.compute_threads))
         try:
+            folder = _model_dir()  # first: where there is no model, nobody shall wait for the framework
+            say(framework.prepare(threads=plan.compute_threads))
             self._module: ModuleType = importlib.import_module("model")
             loading.imported()
             self._features: tuple[str, ...] = tuple(getattr(self._module, "FEATURES", ()))
             self._accepts_missing = bool(getattr(self._module, "ACCEPTS_MISSING", False))
-            folder = _model_dir()
             manifest.verify(folder, self._features)
             self._model: Any = self._module.load(folder)
             self._warm_up()
