@@ -177,10 +177,10 @@ class Budget:
         with self._changed:
             self._queue.append(ticket)
             try:
-                while self._queue[0] is not ticket or self._left < amount:
-                    if self._stop.is_set():
-                        raise Stopped
+                while not self._stop.is_set() and (self._queue[0] is not ticket or self._left < amount):
                     self._changed.wait(0.5)
+                if self._stop.is_set():  # also where somebody who ended has just made room
+                    raise Stopped
                 self._left -= amount
             finally:
                 self._queue.remove(ticket)

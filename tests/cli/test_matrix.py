@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from sagegen.errors import SagegenError
 QUESTIONS = """
 project_name: {type: str, default: my-model}
 framework: {type: str, choices: {One: one, Two: two}, default: one}
-fw: {type: yaml, when: false, default: "{worker_memory_mib: 10}"}
+fw: {type: yaml, when: false, default: "{title: Tiny, worker_memory_mib: 10}"}
 device: {type: str, choices: {CPU: cpu}, default: cpu}
 python_version: {type: str, choices: {"3.13": "3.13"}, default: "3.13"}
 base_image: {type: str, default: "python:3.13-slim"}
@@ -234,8 +235,10 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
     process = start(HANG="one", HANGING=str(hanging))
     while not hanging.exists():
         assert process.poll() is None, process.communicate()
+    told = time.monotonic()
     process.send_signal(signum)
     done = finished(process)
+    assert time.monotonic() - told < matrix.STOP_GRACE  # nothing had to be killed
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "tmp").iterdir()) and not (here / "matrix-logs").exists()
