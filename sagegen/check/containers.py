@@ -15,7 +15,8 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -164,6 +165,8 @@ class Lab:
         self._id = secrets.token_hex(6)
         self._labels = {LABEL: self._id, PID_LABEL: str(os.getpid())}
         self._closed = threading.Event()
+        # Not in the main thread, where Ctrl-C would leave to the engine what nobody knows of yet.
+        self._creations = ThreadPoolExecutor(thread_name_prefix="create")
         self._lock = threading.Lock()
         self._network: str | None = None
         info: dict[str, Any] = engine.client.info()
@@ -182,6 +185,7 @@ class Lab:
     def close(self) -> None:
         """Remove every container, network and volume of this check."""
         self._closed.set()
+        self._creations.shutdown()  # what was asked for is there now, and nothing can be asked for any more
         ours = {"label": f"{LABEL}={self._id}"}
         for attempt in range(5):
             with suppress(DockerException, requests.RequestException):
@@ -197,8 +201,7 @@ class Lab:
                         self._api.remove_volume(volume["Name"], force=True)
                 left = self._api.containers(all=True, filters=ours) or self._api.networks(filters=ours)
                 left = left or self._api.volumes(filters=ours)["Volumes"]
-                # One look is not enough: what the engine was asked for just before may come late.
-                if attempt and not left:
+                if not left:
                     return
             time.sleep(0.2 * (attempt + 1))
 
@@ -206,6 +209,15 @@ class Lab:
         """Raise where the check is being ended."""
         if self._closed.is_set():
             raise Closed
+
+    def _create(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What the engine answers to a request to create something, which `close` waits for."""
+        self.check_open()
+        try:
+            return self._creations.submit(ask, *arguments, **options).result()
+        except RuntimeError:  # closed in between
+            self.check_open()
+            raise
 
     def pause(self, seconds: float) -> None:
         """Wait, or raise as soon as the check is being ended."""
@@ -229,19 +241,22 @@ class Lab:
                 self._api.remove_network(name)
 
     def _new_network(self) -> str:
-        self.check_open()
         options = {} if self.direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
         name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
-        self._api.create_network(
-            name, driver="bridge", internal=self.direct, labels=self._labels, options=options
+        self._create(
+            self._api.create_network,
+            name,
+            driver="bridge",
+            internal=self.direct,
+            labels=self._labels,
+            options=options,
         )
         return name
 
     def volume(self, archive: IO[bytes] | bytes | None = None) -> str:
         """A volume with the files of a tar archive."""
-        self.check_open()
         name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
-        self._api.create_volume(name, labels=self._labels)
+        self._create(self._api.create_volume, name, labels=self._labels)
         if archive is not None:
             spec = Spec(command=("fill",), entrypoint=("fill",), volumes=(Volume(name, "/volume"),))
             with self.container(spec) as box:
@@ -250,7 +265,6 @@ class Lab:
 
     def container(self, spec: Spec) -> Box:
         """A container that is created and not yet started."""
-        self.check_open()
         cpus = spec.cpus or self.cpus
         host: dict[str, Any] = {
             "mounts": [
@@ -275,7 +289,8 @@ class Lab:
         if spec.network:
             endpoint = self._api.create_endpoint_config(aliases=[spec.alias] if spec.alias else None)
             networking = self._api.create_networking_config({spec.network: endpoint})  # type: ignore[arg-type]
-        created = self._api.create_container(
+        created = self._create(
+            self._api.create_container,
             self.image,
             list(spec.command),
             entrypoint=list(spec.entrypoint) if spec.entrypoint else None,

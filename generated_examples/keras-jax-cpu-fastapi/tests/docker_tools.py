@@ -25,7 +25,7 @@ SAMPLE = REPOSITORY / "local_test" / "opt_ml"
 PAYLOADS = REPOSITORY / "local_test" / "payloads"
 PLATFORM = os.environ.get("PLATFORM", "linux/amd64")
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 # SageMaker waits 8 minutes for a first healthy /ping (S-13); nothing here may take half of that.
 PATIENCE_SECONDS = 240
 INVOCATION_SECONDS = 60  # S-22

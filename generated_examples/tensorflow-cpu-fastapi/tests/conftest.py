@@ -41,7 +41,6 @@ STARTED_TOGETHER = (
     "slow_endpoint",
     "pipeline_endpoint",
     "serverless_container",
-    "crashing_endpoint",
     "corrupt_endpoint",
     "empty_endpoint",
 )
@@ -250,7 +249,10 @@ def slow_endpoint(containers: Containers, model_dir: Path) -> Iterator[Endpoint]
 
 @pytest.fixture(scope="session")
 def pipeline_endpoint(containers: Containers, model_dir: Path) -> Iterator[Endpoint]:
-    """A batch transform job's container in an inference pipeline: another port, and limits of its own."""
+    """A batch transform job's container in an inference pipeline: another port, and limits of its own.
+
+    The last tests kill its processes.
+    """
     settings = {
         "SAGEMAKER_BIND_TO_PORT": "9123",
         "SAGEMAKER_SAFE_PORT_RANGE": "9000-9999",
@@ -272,13 +274,6 @@ def serverless_container(containers: Containers, model_dir: Path) -> Container:
     return containers.serve(
         model_dir, *options, ports=(), HOSTING_MODE="serverless", SAGEMAKER_MODEL_SERVER_WORKERS=""
     )
-
-
-@pytest.fixture(scope="session")
-def crashing_endpoint(containers: Containers, model_dir: Path) -> Iterator[Endpoint]:
-    """An endpoint for the tests that kill its processes."""
-    with containers.endpoint(model_dir, SAGEMAKER_MODEL_SERVER_WORKERS="2") as started:
-        yield started
 
 
 @pytest.fixture(scope="session")

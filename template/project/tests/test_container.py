@@ -614,22 +614,22 @@ for pid in processes - parents:
 """
 
 
-def test_killed_workers_are_replaced_or_the_container_ends_with_an_error(crashing_endpoint: Endpoint) -> None:
+def test_killed_workers_are_replaced_or_the_container_ends_with_an_error(pipeline_endpoint: Endpoint) -> None:
     def answers() -> bool:
         with suppress(requests.RequestException):
-            return crashing_endpoint.invoke(SAMPLE_CSV).status_code == 200
+            return pipeline_endpoint.invoke(SAMPLE_CSV).status_code == 200
         return False
 
-    crashing_endpoint.wait_until_healthy()
-    crashing_endpoint.container.python(KILL_WORKERS)
-    wait_until(lambda: crashing_endpoint.container.has_ended or answers(), "an end or a recovery")
-    assert crashing_endpoint.container.exit_code != 0  # S-06
+    pipeline_endpoint.wait_until_healthy()
+    pipeline_endpoint.container.python(KILL_WORKERS)
+    wait_until(lambda: pipeline_endpoint.container.has_ended or answers(), "an end or a recovery")
+    assert pipeline_endpoint.container.exit_code != 0  # S-06
 
 
-def test_a_container_whose_server_is_killed_ends_with_an_error(crashing_endpoint: Endpoint) -> None:
-    if not crashing_endpoint.container.has_ended:
-        crashing_endpoint.container.kill_all_but_pid_1()
-    assert crashing_endpoint.container.wait() not in (0, 137), crashing_endpoint.container.log  # S-06
+def test_a_container_whose_server_is_killed_ends_with_an_error(pipeline_endpoint: Endpoint) -> None:
+    if not pipeline_endpoint.container.has_ended:
+        pipeline_endpoint.container.kill_all_but_pid_1()
+    assert pipeline_endpoint.container.wait() not in (0, 137), pipeline_endpoint.container.log  # S-06
 
 
 def test_a_corrupt_model_never_becomes_healthy_and_ping_says_why(corrupt_endpoint: Endpoint) -> None:
