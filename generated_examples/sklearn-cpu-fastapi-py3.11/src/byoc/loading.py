@@ -60,7 +60,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
     with suppress(OSError):  # memory that runs out shall cost a worker, not the one that replaces it
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     np.random.seed()  # else all workers would draw the same numbers
-    # Between predictions that compute in Python, whoever answers /ping gets his turn ten times as soon (S-12).
+    # Beside predictions that compute in Python, whoever answers /ping gets a turn ten times as soon (S-12).
     sys.setswitchinterval(0.0005)
     loaded = worker.byoc_loaded = threading.Event()
     if arbiter.cfg.preload_app:  # it is loaded already
