@@ -149,16 +149,9 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
     if not groups:
         raise SagegenError("no combination is left – see `sagegen list`", USAGE)
     # Groups of the same library one after the other, while the installer still has it.
-    libraries = {name: _library(group[0]) for name, group in groups.items()}
+    libraries = {name: group[0].context["build"]["title"] for name, group in groups.items()}
     order = list(dict.fromkeys(libraries.values()))
-    return dict(sorted(groups.items(), key=lambda item: order.index(libraries[item[0]])))
-
-
-def _library(combination: Combination) -> str:
-    """What its image mostly consists of: a framework, or the backend of one that has several."""
-    framework = combination.context["fw"]
-    backend = combination.answers.get("keras_backend")
-    return str((framework["backends"][backend] if backend else framework)["title"])
+    return {name: groups[name] for name in sorted(groups, key=lambda name: order.index(libraries[name]))}
 
 
 class Budget:

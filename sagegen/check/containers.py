@@ -200,10 +200,9 @@ class Lab:
                     with suppress(DockerException):
                         self._api.remove_volume(volume["Name"], force=True)
                 left = self._api.containers(all=True, filters=ours) or self._api.networks(filters=ours)
-                left = left or self._api.volumes(filters=ours)["Volumes"]
-                if not left:
+                if not left and not self._api.volumes(filters=ours)["Volumes"]:
                     return
-            time.sleep(0.2 * (attempt + 1))
+            time.sleep(0.2 * attempt)
 
     def check_open(self) -> None:
         """Raise where the check is being ended."""
@@ -212,12 +211,11 @@ class Lab:
 
     def _create(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What the engine answers to a request to create something, which `close` waits for."""
-        self.check_open()
         try:
-            return self._creations.submit(ask, *arguments, **options).result()
-        except RuntimeError:  # closed in between
-            self.check_open()
-            raise
+            answer = self._creations.submit(ask, *arguments, **options)
+        except RuntimeError:  # nothing is taken any more
+            raise Closed from None
+        return answer.result()
 
     def pause(self, seconds: float) -> None:
         """Wait, or raise as soon as the check is being ended."""

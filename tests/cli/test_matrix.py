@@ -27,7 +27,8 @@ from sagegen.errors import SagegenError
 QUESTIONS = """
 project_name: {type: str, default: my-model}
 framework: {type: str, choices: {One: one, Two: two}, default: one}
-fw: {type: yaml, when: false, default: "{title: Tiny, worker_memory_mib: 10}"}
+fw: {type: yaml, when: false, default: "{worker_memory_mib: 10}"}
+build: {type: yaml, when: false, default: "{title: Tiny}"}
 device: {type: str, choices: {CPU: cpu}, default: cpu}
 python_version: {type: str, choices: {"3.13": "3.13"}, default: "3.13"}
 base_image: {type: str, default: "python:3.13-slim"}
@@ -245,6 +246,12 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
     removed = {asked for asked in engine.asked if asked.startswith("DELETE /images/")}
     assert len(removed) == 4
     assert not engine.containers
+
+
+def test_groups_of_one_library_follow_each_other_while_the_installer_still_has_it():
+    groups = list(matrix.select({}))
+    at = groups.index("pytorch-cpu")
+    assert groups[at : at + 4] == ["pytorch-cpu", "pytorch-gpu", "keras-torch-cpu", "keras-torch-gpu"]
 
 
 @pytest.mark.parametrize(

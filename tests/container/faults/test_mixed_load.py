@@ -9,7 +9,7 @@ from .soak import soak
 
 SECONDS = 32
 
-# Takes half a minute to end, without any CPU: meanwhile.
+# For test_stop_under_load.py: what it tells to stop may take half a minute, and needs no CPU for it.
 pytestmark = pytest.mark.usefixtures("stopping")
 
 
