@@ -63,7 +63,7 @@ def test_published_ports_do_where_the_containers_addresses_cannot_be_reached(
 ) -> None:
     chosen = tuple(choose(("serve", "batch"), (), ()))
     payload = Payload((HERE / "rows.csv").read_bytes(), "text/csv")
-    request = Request(bank.healthy, chosen, bank.with_model, payload, limits=Limits.make(25), again=False)
+    request = Request(bank.healthy, chosen, bank.with_model, payload, limits=Limits.make(25))
     report = run(elsewhere, request, Silent())
     assert breaches(report) == {}
     assert {one.id: v.text for one, v in report.verdicts.items() if v.outcome is Outcome.SKIP} == {}

@@ -17,6 +17,16 @@ pytestmark = pytest.mark.mutants
 UNJUDGED = {"T-77", "T-78", "IMG-01"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def begun(bank: Bank, request: pytest.FixtureRequest) -> None:
+    """All that this module's selected tests will ask for begins together."""
+    here = [item for item in request.session.items if item.parent is request.node]
+    if any(item.name == "test_the_healthy_image_keeps_every_rule" for item in here):
+        _ = bank.healthy_report
+    parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in here]
+    bank.begin([each["mutant"] for each in parameters if "mutant" in each])
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_a_mutant_breaks_its_rule_and_no_other(bank: Bank, mutant: Mutant) -> None:
     report = bank.report(mutant)
