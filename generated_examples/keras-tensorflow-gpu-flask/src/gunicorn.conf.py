@@ -3,7 +3,6 @@
 from byoc import limits, loading
 from byoc.workers import plan
 
-loading.begin()
 _plan = plan()
 
 wsgi_app = "wsgi:app"

@@ -30,11 +30,6 @@ def is_shared(plan: Plan) -> bool:
     return framework.SURVIVES_FORK and plan.compute_threads == 1 and not os.environ.get(EACH_VARIABLE)
 
 
-def begin() -> None:
-    """Called first: what is imported is never garbage, and to look for some makes a start a tenth longer."""
-    gc.disable()
-
-
 def imported() -> None:
     """Called between the imports and the model: from here on there may be garbage, but not before."""
     gc.freeze()
@@ -59,7 +54,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
     _obey_stop(arbiter)
     with suppress(OSError):  # memory that runs out shall cost a worker, not the one that replaces it
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-    np.random.seed()  # else all workers would draw the same numbers
+    np.random.seed(int.from_bytes(os.urandom(4)))  # else all workers would draw the same numbers
     # Beside predictions that compute in Python, whoever answers /ping gets a turn ten times as soon (S-12).
     sys.setswitchinterval(0.0005)
     loaded = worker.byoc_loaded = threading.Event()

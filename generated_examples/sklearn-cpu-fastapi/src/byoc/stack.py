@@ -26,7 +26,7 @@ def start(settings: Settings, server_socket: socket.socket) -> tuple[list[Proces
     side_door.bind(str(path))
     side_door.listen(BACKLOG)
     listeners = (server_socket.fileno(), side_door.detach())
-    command = [sys.executable, "-m", "gunicorn", "--config", str(PROGRAM / "gunicorn.conf.py")]
+    command = [sys.executable, "-m", "byoc.arbiter", "--config", str(PROGRAM / "gunicorn.conf.py")]
     for descriptor in listeners:
         command += ["--bind", f"fd://{descriptor}"]
     return [Process(command, pass_fds=listeners)], Standby(server_socket, settings.run_dir, path)

@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from gunicorn.arbiter import Arbiter
+from pydantic import BaseModel
 from uvicorn_worker import UvicornWorker
 
 from byoc import affinity, limits, loading
@@ -12,10 +14,13 @@ from byoc.balance import BalancedServer, Connections
 from byoc.shortcut import ShortcutProtocol
 from byoc.workers import plan
 
-loading.begin()
-# What each worker would import for itself: imported before the fork, it is shared.
-for _module in ("uvloop", "uvicorn.lifespan.on"):
-    importlib.import_module(_module)
+# What each worker would import for itself: imported before the fork, it is shared. FastAPI brings models of
+# OpenAPI's schema, which nobody asks for here: until somebody does, they need not be built.
+BaseModel.model_config["defer_build"] = True
+for _module in ("fastapi.telemetry._runtime", "uvicorn.lifespan.on", "uvicorn.loops.uvloop"):
+    with suppress(ImportError):  # these names are private: another version may have others
+        importlib.import_module(_module)
+BaseModel.model_config["defer_build"] = False
 
 _plan = plan()
 _connections = Connections(_plan.workers)

@@ -35,7 +35,7 @@ def start(settings: Settings, server_socket: socket.socket) -> tuple[list[Proces
     standby = Standby(server_socket, settings.run_dir)
     descriptor = server_socket.fileno()
     config = str(PROGRAM / "gunicorn.conf.py")
-    command = [sys.executable, "-m", "gunicorn", "--config", config, "--bind", f"fd://{descriptor}"]
+    command = [sys.executable, "-m", "byoc.arbiter", "--config", config, "--bind", f"fd://{descriptor}"]
     gunicorn = Process(command, pass_fds=(descriptor,))
     if not shutil.which(NGINX):
         return [gunicorn], standby
