@@ -65,7 +65,7 @@ class Container:
         return shared_once, private
 
     def is_running(self) -> bool:
-        """Asked while a server starts, so it must cost that server nothing: the kernel knows, without Docker."""
+        """Asked again and again while a server starts: the kernel knows, and takes no CPU from it."""
         return Path(f"/proc/{self.pid}").exists()
 
     def log(self) -> str:

@@ -23,6 +23,14 @@ def _allocate() -> Any:
         hoard.append(b"x" * 16 * 1024 * 1024)
 
 
+def _litter(answer: Any) -> Any:
+    """Leave a megabyte that only the garbage collector can find, and enough behind it that it looks."""
+    cycle: list[Any] = [b"x" * 2**20]
+    cycle.append(cycle)
+    _ = [[] for _ in range(10_000)]
+    return answer
+
+
 def _raise(error: BaseException) -> Any:
     raise error
 
@@ -44,6 +52,7 @@ FAULTS: dict[int, Callable[[Any], Any]] = {
     -13: lambda answer: _raise(KeyboardInterrupt()),
     -14: lambda answer: _raise(MemoryError()),
     -15: lambda answer: _raise(RecursionError("deep\nand of two lines")),
+    -16: _litter,
 }
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from .conftest import with_faults
-from .containers import Container, Containers
+from .containers import Container, Containers, watching
 from .images import Subject
 from .load import CUT, Load, Request
 from .traffic import JSON, ROWS, csv_body, one_row
@@ -21,6 +21,7 @@ from .waiting import wait_until
 RAISES, SYS_EXIT, EXITS, SEGFAULT, ALLOCATES = -1, -2, -3, -4, -5
 TOO_MANY, TOO_FEW, NO_TYPE, NOT_A_NUMBER, NOTHING = -6, -7, -8, -9, -10
 HANGS, HOLDS_THE_LOCK, INTERRUPTS, NO_MEMORY, TOO_DEEP = -11, -12, -13, -14, -15
+LITTERS = -16
 
 TIMEOUT_SECONDS = 2
 CLIENTS = 4
@@ -80,6 +81,16 @@ def test_a_prediction_that_fails_is_one_500_and_harms_nobody_else(code: float, c
     assert not load.report.wrong, load.report
     assert container.pids("worker") == before
     assert container.ping() == 200
+
+
+def test_what_predictions_leave_in_cycles_is_collected(container: Container) -> None:
+    litter = Request("litter", csv_body([[LITTERS, *ROWS[0][1:]]]), accept=JSON)
+    with watching(container) as watch:
+        wait_until(lambda: bool(watch.samples), "a first look")
+        with Load(container.address, [litter], CLIENTS, at_most=400) as load:
+            wait_until(lambda: load.ended == 400, "400 megabytes of litter")
+    assert not load.report.wrong, load.report
+    assert watch.peak - watch.samples[0].memory < 100 * 2**20
 
 
 def assert_says_nothing_of_the_code(body: bytes) -> None:
