@@ -19,7 +19,7 @@ def draw(results: Results, file: Path) -> None:
     roles = {contender.name: contender.role for contender in results.contenders}
     panels = [d for d in DISCIPLINES if any(results.spread(name, d.column) for name in names)][:8]
     columns = 4
-    rows = -(-len(panels) // columns)
+    rows = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(4 * columns, (0.32 * len(names) + 0.9) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(panels) :]:

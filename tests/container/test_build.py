@@ -57,6 +57,20 @@ def test_an_edit_of_the_model_reuses_every_layer_below_the_code(repository: Path
         assert f"{step} CACHED" in again.stderr
 
 
+def test_a_start_knows_where_modules_lie_unless_something_was_installed_since(repository: Path) -> None:
+    assert build(repository).returncode == 0
+    uses = "import sys; from byoc import index; index.use(); print(len(sys.meta_path))"
+    install = 'mkdir "$(python -c \'import sysconfig; print(sysconfig.get_path("purelib"))\')/new"'
+
+    def finders(command: str) -> int:
+        run = ["docker", "run", "--rm", "--entrypoint", "sh", IMAGE, "-c", command]
+        return int(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+
+    searching = finders("python -c 'import sys; print(len(sys.meta_path))'")
+    assert finders(f"python -c '{uses}'") == searching + 1
+    assert finders(f"{install} && python -c '{uses}'") == searching
+
+
 def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(repository: Path) -> None:
     requirements = repository / "requirements-serving.txt"
     original = requirements.read_text()

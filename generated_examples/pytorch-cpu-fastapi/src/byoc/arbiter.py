@@ -1,11 +1,15 @@
-"""gunicorn, told first that what is imported is never garbage: to look for some makes a start a tenth longer.
+"""gunicorn, for which two things are done first, because a start is made of imports.
 
-`byoc/loading.py` turns the collector on again once everything is imported.
+What is imported is never garbage, and looking for some makes a start a tenth longer: `byoc/loading.py` turns
+the collector on again once everything is there. And where installed modules lie is known (`byoc/index.py`).
 """
 
 import gc
 
+from byoc import index
+
 gc.disable()
+index.use()
 
 from gunicorn.app.wsgiapp import run  # noqa: E402
 

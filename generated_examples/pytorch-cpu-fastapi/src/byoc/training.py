@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from byoc import failure, paths
+from byoc import failure, index, paths
 from byoc.errors import JobError, NothingToDo
 from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
 
@@ -39,6 +39,7 @@ def run() -> int:
     """Train once: read the job, call model.train, and see that it left a model."""
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     try:
+        index.use()
         from byoc import framework, gpu, job, manifest, workers
 
         if gpu.required() and not gpu.count():
