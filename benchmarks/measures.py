@@ -117,7 +117,7 @@ def _paced(bench: Bench, container: Container, request: Request, rate: float) ->
 
 
 def start(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
-    """Cold start to the first answer, and what any server must do before: import the framework, load a model."""
+    """Cold start to the first answer, and what any server must do before: import, and load the model."""
     mounts = {bench.model: "/opt/ml/model"}
     bare, served = [], []
     for _ in range(STARTS):
