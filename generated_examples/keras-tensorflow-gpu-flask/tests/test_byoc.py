@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import py_compile
 import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
 
 import numpy as np
@@ -346,14 +348,14 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed modules, the only one that is searched, and an index of it."""
+    """A folder of installed modules, and an index of it alone."""
     folder = tmp_path / "installed"
     for name in ("single.py", "package/__init__.py", "package/inner.py", "package/deep/__init__.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "installed"))
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-    monkeypatch.setattr(sys, "path", [str(folder)])
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
     index.write(str(tmp_path / "index"))
     return folder
@@ -376,11 +378,29 @@ def test_the_index_finds_what_a_search_would_find(installed: Path) -> None:
     ):
         searched = PathFinder.find_spec(name, path)
         spec = found.find_spec(name, path if "." in name else None)
-        assert spec == searched
         assert spec and searched
+        assert (spec.name, spec.origin) == (searched.name, searched.origin)
+        assert spec.submodule_search_locations == searched.submodule_search_locations
         assert spec.has_location == searched.has_location
-        assert type(spec.loader) is type(searched.loader)
+        assert spec.cached == searched.cached
     assert not found.find_spec("absent")
+
+
+def test_an_edited_module_is_compiled_again(installed: Path) -> None:
+    def run() -> object:
+        found = use_index(installed)
+        spec = found and found.find_spec("single")
+        assert spec and spec.loader
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.VALUE
+
+    source = installed / "single.py"
+    source.write_text("VALUE = 1")
+    py_compile.compile(str(source))
+    assert run() == 1
+    source.write_text("VALUE = 2 + 1")
+    assert run() == 3
 
 
 def test_a_module_of_your_own_comes_before_an_installed_one_of_that_name(
