@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,21 @@ from sagegen.render import template
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Git and Copier know neither the developer's identity nor their settings."""
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "nobody")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "nobody")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+@pytest.fixture(scope="session", autouse=True)
+def _nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Git and Copier know neither the developer's identity nor their settings.
+
+    For the whole session, because threads of tests read the environment while others come and go.
+    """
     settings = tmp_path_factory.getbasetemp() / "copier-settings.yml"
     settings.write_text("{}\n")
-    monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_NAME", "nobody")
+            monkeypatch.setenv(f"GIT_{role}_EMAIL", "nobody")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
+        yield
 
 
 @pytest.fixture
