@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import contenders, measures, plot, report
+from benchmarks import contenders, measures, plot, quiet, report
 from benchmarks.containers import Engine, docker
 from benchmarks.contenders import HERE, ROOT, Contender
 from benchmarks.errors import BenchmarkError, ContenderFailed
@@ -56,11 +56,15 @@ def _run(options: argparse.Namespace, engine: Engine, work: Path) -> Results:
         engine.python(ready[0].image, code, {work: "/work"}, "/work")
         rows = Rows(work / "rows.json")
         payloads = [p for p in rows.payloads if not options.payloads or p.name in options.payloads]
-        bench = measures.Bench(engine, client, rows, work, options.seconds, options.workers, payloads)
+        machine = quiet.Machine(options.cpus, options.patience)
+        bench = measures.Bench(
+            engine, client, machine, rows, work, options.seconds, options.workers, payloads
+        )
         for number in range(1, options.rounds + 1):
             results.rounds.append(
                 {c.name: _measure(bench, c, options.measures, number, results) for c in ready}
             )
+            results.windows, results.disturbed = machine.windows, machine.disturbed
             _write(results, options)
     except KeyboardInterrupt:
         say("stopped: complete rounds are reported")
@@ -148,6 +152,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--contenders", type=names, default=[], metavar="A,B", help="only these")
     parser.add_argument("--payloads", type=names, default=[], metavar="A,B", help="only these")
     parser.add_argument("--measures", type=names, default=[], metavar="A,B", help=", ".join(MEASURES))
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=600,
+        metavar="SECONDS",
+        help="to wait in all until nobody else uses the CPUs, and to measure again if somebody did",
+    )
     parser.add_argument("--workers", type=int, default=4, help="N of the memory ratio")
     parser.add_argument("--cpus", default=cpus, help=f"of the containers, default {cpus}")
     parser.add_argument("--load-cpus", help="of the load generator, default the same")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from benchmarks.containers import PORT, Container, Engine
 from benchmarks.contenders import HERE, Contender
 from benchmarks.errors import ContenderFailed
-from benchmarks.load import TIMEOUT_SECONDS, Client
+from benchmarks.load import TIMEOUT_SECONDS, Client, Load
 from benchmarks.payloads import NPY, Payload, Request, Rows
+from benchmarks.quiet import Machine
 
 START_TIMEOUT = 120.0
 POLL_SECONDS = 0.01
@@ -47,6 +49,7 @@ class Bench:
 
     engine: Engine
     client: Client
+    machine: Machine
     rows: Rows
     work: Path
     seconds: float
@@ -81,11 +84,16 @@ def throughput(bench: Bench, contender: Contender, say: Callable[[str], None]) -
 def _loaded(bench: Bench, container: Container, payload: Payload, request: Request) -> Values:
     request.check(_ask(container, request))
     if payload.connections == 1:
-        return {f"{payload.name}.p50": _one_by_one(bench, container, request)}
+        time_of_one = bench.machine.quietly(lambda: _one_by_one(bench, container, request))
+        return {f"{payload.name}.p50": time_of_one}
     bench.client.saturate(container, request, payload.connections, WARM_UP_SECONDS)
-    cpu = container.cpu_seconds()
-    load = bench.client.saturate(container, request, payload.connections, bench.seconds)
-    cpu = container.cpu_seconds() - cpu
+
+    def window() -> tuple[Load, float]:
+        before = container.cpu_seconds()
+        load = bench.client.saturate(container, request, payload.connections, bench.seconds)
+        return load, container.cpu_seconds() - before
+
+    load, cpu = bench.machine.quietly(window)
     name = payload.name
     return {
         f"{name}.rate": load.rate,
@@ -107,7 +115,8 @@ def _one_by_one(bench: Bench, container: Container, request: Request) -> float:
 
 def _paced(bench: Bench, container: Container, request: Request, rate: float) -> Values:
     """Medians of several windows: where the machine lends a CPU to others for 1 % of one, that is its p99."""
-    windows = [bench.client.pace(container, request, rate, bench.seconds) for _ in range(WINDOWS)]
+    window = partial(bench.client.pace, container, request, rate, bench.seconds)
+    windows = [bench.machine.quietly(window) for _ in range(WINDOWS)]
     if unanswered := sum(window.unanswered for window in windows):
         raise ContenderFailed(f"{unanswered} requests stayed without an answer")
     return {
@@ -119,11 +128,18 @@ def _paced(bench: Bench, container: Container, request: Request, rate: float) ->
 def start(bench: Bench, contender: Contender, say: Callable[[str], None]) -> Values:
     """Cold start to the first answer, and what any server must do before: import, and load the model."""
     mounts = {bench.model: "/opt/ml/model"}
+
+    def load() -> float:
+        return float(bench.engine.python(contender.image, BARE_LOAD, mounts))
+
+    def serve() -> float:
+        with _serving(bench, contender) as (_, _, age):
+            return age
+
     bare, served = [], []
     for _ in range(STARTS):
-        bare.append(float(bench.engine.python(contender.image, BARE_LOAD, mounts)))
-        with _serving(bench, contender) as (_, _, age):
-            served.append(age)
+        bare.append(bench.machine.quietly(load))
+        served.append(bench.machine.quietly(serve))
     return {"cold.bare": statistics.median(bare), "cold.seconds": statistics.median(served)}
 
 
@@ -154,11 +170,18 @@ def training(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
     shutil.rmtree(opt_ml, ignore_errors=True)
     shutil.copytree(bench.work / contender.name / "local_test" / "opt_ml", opt_ml)
     (opt_ml / "input" / "config" / "hyperparameters.json").write_text("{}", encoding="utf-8")
+
+    def train() -> float:
+        log = bench.engine.train(contender.image, opt_ml)
+        return float(log.partition("user code after ")[2].split()[0])
+
+    def load() -> float:
+        return float(bench.engine.python(contender.image, BARE_IMPORT, {}))
+
     first, bare = [], []
     for _ in range(STARTS):
-        log = bench.engine.train(contender.image, opt_ml)
-        first.append(float(log.partition("user code after ")[2].split()[0]))
-        bare.append(float(bench.engine.python(contender.image, BARE_IMPORT, {})))
+        first.append(bench.machine.quietly(train))
+        bare.append(bench.machine.quietly(load))
     return {"train.seconds": statistics.median(first), "train.bare": statistics.median(bare)}
 
 
@@ -179,7 +202,9 @@ def batching(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
         ) as container:
             _first_answer(container, request)
             bench.client.saturate(container, request, BATCHED_CONNECTIONS, WARM_UP_SECONDS)
-            load = bench.client.saturate(container, request, BATCHED_CONNECTIONS, bench.seconds)
+            load = bench.machine.quietly(
+                partial(bench.client.saturate, container, request, BATCHED_CONNECTIONS, bench.seconds)
+            )
         values[f"batching.{switch}"] = load.rate
     return values
 

@@ -38,6 +38,9 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     rounds: list[dict[str, Values]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    #: Measurements taken, and those during which somebody else used the CPUs.
+    windows: int = 0
+    disturbed: int = 0
 
     def spread(self, name: str, column: Column) -> Spread | None:
         """A contender's own values."""
@@ -64,6 +67,8 @@ class Results:
             "options": self.options,
             "contenders": {c.name: self._facts(c) for c in self.contenders},
             "failures": self.failures,
+            "windows": self.windows,
+            "disturbed": self.disturbed,
             "rounds": self.rounds,
         }
 
