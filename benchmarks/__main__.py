@@ -155,9 +155,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--patience",
         type=float,
-        default=600,
+        default=3,
         metavar="SECONDS",
-        help="to wait in all until nobody else uses the CPUs, and to measure again if somebody did",
+        help="for each measurement, to wait for CPUs that nobody else uses, or to take it again",
     )
     parser.add_argument("--workers", type=int, default=4, help="N of the memory ratio")
     parser.add_argument("--cpus", default=cpus, help=f"of the containers, default {cpus}")

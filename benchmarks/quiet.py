@@ -10,42 +10,35 @@ LOOPS = 3
 #: A neighbour on the other thread of a core costs 1.7 times the time.
 DISTURBED = 1.2
 PAUSE_SECONDS = 0.2
-ATTEMPTS = 3
 
 T = TypeVar("T")
 
 
 class Machine:
-    """Measures while nobody disturbs, as long as there is patience for it."""
+    """Measures while nobody disturbs, as far as there is patience for it: as much for each measurement."""
 
     def __init__(self, cpus: str, patience: float) -> None:
         self._cpus = _numbers(cpus)
         self._fastest = float("inf")
-        self.patience = patience
+        self._patience = patience
         self.windows = self.disturbed = 0
 
     def quietly(self, measure: Callable[[], T]) -> T:
         """What `measure` returns: begun when the CPUs were undisturbed, and again if they then were not.
 
-        Waiting and repeating use up the patience; what is measured without any left is counted as disturbed.
+        What is measured when patience, in seconds, has run out is counted as disturbed.
         """
         self.windows += 1
-        for _ in range(ATTEMPTS):
-            self._wait()
-            begun = time.monotonic()
+        until = time.monotonic() + self._patience
+        while True:
+            while not self._is_quiet() and time.monotonic() < until:
+                time.sleep(PAUSE_SECONDS)
             value = measure()
             if self._is_quiet():
                 return value
-            self.patience -= time.monotonic() - begun
-            if self.patience <= 0:
-                break
-        self.disturbed += 1
-        return value
-
-    def _wait(self) -> None:
-        while not self._is_quiet() and self.patience > 0:
-            time.sleep(PAUSE_SECONDS)
-            self.patience -= PAUSE_SECONDS
+            if time.monotonic() >= until:
+                self.disturbed += 1
+                return value
 
     def _is_quiet(self) -> bool:
         """Whether a fixed loop takes as long on every CPU as it ever did."""
