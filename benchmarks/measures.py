@@ -84,7 +84,7 @@ def throughput(bench: Bench, contender: Contender, say: Callable[[str], None]) -
 def _loaded(bench: Bench, container: Container, payload: Payload, request: Request) -> Values:
     request.check(_ask(container, request))
     if payload.connections == 1:
-        time_of_one = bench.machine.quietly(lambda: _one_by_one(bench, container, request))
+        time_of_one = bench.machine.quietly(partial(_one_by_one, bench, container, request))
         return {f"{payload.name}.p50": time_of_one}
     bench.client.saturate(container, request, payload.connections, WARM_UP_SECONDS)
 
@@ -115,8 +115,8 @@ def _one_by_one(bench: Bench, container: Container, request: Request) -> float:
 
 def _paced(bench: Bench, container: Container, request: Request, rate: float) -> Values:
     """Medians of several windows: where the machine lends a CPU to others for 1 % of one, that is its p99."""
-    window = partial(bench.client.pace, container, request, rate, bench.seconds)
-    windows = [bench.machine.quietly(window) for _ in range(WINDOWS)]
+    pace = partial(bench.client.pace, container, request, rate, bench.seconds)
+    windows = [bench.machine.quietly(pace) for _ in range(WINDOWS)]
     if unanswered := sum(window.unanswered for window in windows):
         raise ContenderFailed(f"{unanswered} requests stayed without an answer")
     return {

@@ -41,7 +41,7 @@ class Machine:
                 return value
 
     def _is_quiet(self) -> bool:
-        """Whether a fixed loop takes as long on every CPU as it ever did."""
+        """Whether a fixed loop is about as fast on every CPU as it ever was on any."""
         before = os.sched_getaffinity(0)
         try:
             seconds = [self._loop(cpu) for cpu in self._cpus]

@@ -36,8 +36,8 @@ def _where(results: Results) -> str:
         f" Medians [lowest–highest] of {len(results.rounds)} rounds of {results.options['seconds']:g} s,"
         f" all contenders in turn within each round, on CPUs {cpus};"
         f" the load generator ran on CPUs {load_cpus}{shared}."
-        f" {results.disturbed} of {results.windows} measurements were taken while another machine on the"
-        f" same host slowed these CPUs down by a fifth or more."
+        f" Just after {results.disturbed} of {results.windows} measurements a fixed loop took a fifth longer"
+        " on these CPUs than at its best."
     )
 
 

@@ -38,7 +38,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     rounds: list[dict[str, Values]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    #: Measurements taken, and those during which somebody else used the CPUs.
+    #: Measurements taken, and those after which the CPUs were not at their full speed.
     windows: int = 0
     disturbed: int = 0
 

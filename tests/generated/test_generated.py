@@ -58,9 +58,8 @@ def passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: Path)
 
 
 def passes_its_own_tests_without_docker(repository: Path, tools: Path) -> None:
-    printed = run(
-        repository, f"{tools}/bin/python", "-m", "pytest", "-q", "tests/test_byoc.py", "tests/test_model.py"
-    )
+    tests = [f"tests/test_{name}.py" for name in ("byoc", "index", "model")]
+    printed = run(repository, f"{tools}/bin/python", "-m", "pytest", "-q", *tests)
     assert " passed" in printed
 
 
