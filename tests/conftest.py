@@ -19,10 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Git and Copier know neither the developer's identity nor their settings.
-
-    For the whole session, because threads of tests read the environment while others come and go.
-    """
+    """Git and Copier know neither the developer's identity nor their settings."""
     settings = tmp_path_factory.getbasetemp() / "copier-settings.yml"
     settings.write_text("{}\n")
     with pytest.MonkeyPatch.context() as monkeypatch:

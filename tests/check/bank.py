@@ -70,6 +70,8 @@ class Bank:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
+        # Proxies are looked up in the environment at each call, and pytest changes that beside our threads.
+        engine.client.api.trust_env = False
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
         self.hostile: dict[str, Future[Report]] = {}
