@@ -165,6 +165,12 @@ def test_predictions_keep_their_order_and_number_in_every_type() -> None:
     assert table.to_pydict() == {"prediction": ["x", "y"]}
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint64", ">i8", "bool", "float64", "str"])
+def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
+    few = np.array([0, 1, 100], dtype=dtype)
+    assert codecs.encode(np.tile(few, 5_000), codecs.CSV) == codecs.encode(few, codecs.CSV) * 5_000
+
+
 def test_csv_quotes_what_would_break_its_lines() -> None:
     assert codecs.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), codecs.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
 
