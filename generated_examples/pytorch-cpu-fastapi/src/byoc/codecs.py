@@ -395,7 +395,7 @@ def _encode_csv(predictions: Predictions) -> bytes:
 
 
 def _encode_many_integers(predictions: Array) -> bytes:
-    """As Python writes them. Arrow writes fractions in its own way, 1 for 1.0, and so they are left to Python."""
+    """As Python would, by Arrow; which writes fractions in another way, 1 for 1.0, and so is not asked to."""
     from pyarrow import csv as arrow_csv  # here, for small requests do without
 
     out = pyarrow.BufferOutputStream()
