@@ -36,7 +36,7 @@ PARQUET = "application/x-parquet"
 
 # From here on a parser in C pays.
 LARGE_CHARACTERS = 65536
-# From so many predictions on, Arrow writes whole numbers in half the time or less.
+# From so many predictions on, Arrow is faster at writing whole numbers.
 MANY_ROWS = 10_000
 # From here on the careful parser would take too much time and memory.
 HUGE_CHARACTERS = 4 * 1024 * 1024
@@ -395,7 +395,7 @@ def _encode_csv(predictions: Predictions) -> bytes:
 
 
 def _encode_many_integers(predictions: Array) -> bytes:
-    """As Python would, by Arrow; which writes fractions in another way, 1 for 1.0, and so is not asked to."""
+    """By Arrow, as Python would. Fractions are not for it: it writes 1 for 1.0."""
     from pyarrow import csv as arrow_csv  # here, for small requests do without
 
     out = pyarrow.BufferOutputStream()
