@@ -111,16 +111,9 @@ class Engine:
             if entry["Size"]
         ]
 
-    def train(self, image: str, opt_ml: Path, project: str) -> None:
-        """`docker run IMAGE train` on the data under `opt_ml`, as the user who owns it."""
-        with self._container(image, "train", opt_ml, project) as container:
-            container.start()
-            if container.wait()["StatusCode"]:
-                raise ContainerFailed(f"train failed: {_tail(container)}")
-
     def cold_start(self, image: str, opt_ml: Path, project: str) -> Start:
         """`docker run IMAGE serve` until /ping first answers 200."""
-        with self._container(image, "serve", opt_ml, project) as container:
+        with self._server(image, opt_ml, project) as container:
             begun = time.monotonic()
             container.start()
             container.reload()
@@ -134,10 +127,10 @@ class Engine:
             return Start(time.monotonic() - begun, _peak_memory(container))
 
     @contextmanager
-    def _container(self, image: str, command: str, opt_ml: Path, project: str) -> Iterator[Container]:
+    def _server(self, image: str, opt_ml: Path, project: str) -> Iterator[Container]:
         container = self._client.containers.create(
             image,
-            [command],
+            ["serve"],
             labels={OUR_LABEL: project},
             ports={f"{PORT}/tcp": ("127.0.0.1", 0)},  # 0: the engine picks a free one
             user=f"{os.getuid()}:{os.getgid()}",

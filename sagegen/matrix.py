@@ -137,21 +137,28 @@ def matrix(
 
 
 def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
-    """The combinations that pass every filter, by group."""
+    """The combinations that pass every filter, by heavy layer, each under the name of its first group."""
     for question, wanted in filters.items():
         for value in wanted:
             if value not in (known := catalogue.choices(question)):
                 raise SagegenError(f"no such {question}: {value} – choose {', '.join(known)}", USAGE)
     groups: dict[str, list[Combination]] = defaultdict(list)
+    names: dict[str, str] = {}
     for c in catalogue.existing():
         if all(not wanted or c.answers.get(question) in wanted for question, wanted in filters.items()):
-            groups[c.group].append(c)
+            groups[names.setdefault(_heavy_layer(c), c.group)].append(c)
     if not groups:
         raise SagegenError("no combination is left – see `sagegen list`", USAGE)
     # Groups of the same library one after the other, while the installer still has it.
     libraries = {name: group[0].context["build"]["title"] for name, group in groups.items()}
     order = list(dict.fromkeys(libraries.values()))
     return {name: groups[name] for name in sorted(groups, key=lambda name: order.index(libraries[name]))}
+
+
+def _heavy_layer(combination: Combination) -> str:
+    """What decides it: two frameworks may require the same."""
+    requirements = combination.context.get("requirements", combination.group)
+    return json.dumps([requirements, combination.answers["device"], combination.answers["python_version"]])
 
 
 class Budget:
@@ -298,19 +305,13 @@ class Run:
             self.building.release()
 
     def _prove(self, combination: Combination, result: Result) -> None:
-        """Test, train and check."""
+        """Test, which also trains, and check."""
         log = self._log(combination)
         if not result.built:
             return
         with self._noted(result, log):
             with self._turn(combination):
                 self._tried(self._test, combination, result, log)
-                self.board.step(result.id, "training")
-                sample = self._repository(combination) / "local_test/opt_ml"
-                shutil.copytree(sample, self._opt_ml(combination))
-                self.engine.train(
-                    self._image(combination), self._opt_ml(combination), self._project(combination)
-                )
             if self.check:
                 with self._turn(combination, servers=CHECK_SERVERS):
                     self._tried(self._check, combination, result, log)
@@ -318,7 +319,7 @@ class Run:
             self.board.step(result.id, "proven, to be measured")
 
     def _measure(self, combination: Combination, result: Result) -> None:
-        """Serve what was trained, and take its time and memory."""
+        """Serve what the tests trained, and take its time and memory."""
         if result.status != "proven":
             return
         with self._noted(result, self._log(combination)):
@@ -452,6 +453,7 @@ class Run:
         """What the generated Makefile takes from its environment."""
         python = combination.answers["python_version"]
         build_args = [argument.replace("{python}", python) for argument in self.build_args]
+        junit, scratch = self._junit(combination), self._scratch(combination)
         environment = {
             **os.environ,
             "PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}",
@@ -460,7 +462,7 @@ class Run:
             "SAGEGEN_CHECK_CPUS": str(max(1, self.engine.cpus // self.jobs)),
             "IMAGE": self._image(combination),
             "VENV": self._venv,
-            "PYTEST_ADDOPTS": f"--junitxml={self._junit(combination)}",
+            "PYTEST_ADDOPTS": f"--junitxml={junit} --basetemp={scratch}",
             "COMPOSE_PROJECT_NAME": self._project(combination),
             "BUILD_ARGS": " ".join(f"--build-arg {shlex.quote(argument)}" for argument in build_args),
         }
@@ -487,8 +489,13 @@ class Run:
     def _log(self, combination: Combination) -> Path:
         return self.log_folder / f"{combination.id}.log"
 
+    def _scratch(self, combination: Combination) -> Path:
+        """Where the tests put their files."""
+        return self.folder / combination.id / "scratch"
+
     def _opt_ml(self, combination: Combination) -> Path:
-        return self.folder / combination.id / "opt_ml"
+        """The sample training's /opt/ml, as the fixture `training` of the generated tests leaves it."""
+        return self._scratch(combination) / "opt_ml0" / "sample"
 
     def _repository(self, combination: Combination) -> Path:
         return self.folder / combination.id / "repository"
