@@ -37,9 +37,11 @@ from sagegen.report import Board, print_table, write_html, write_json
 GB = 10**9
 STEP_TIMEOUT = 1200.0
 STOP_GRACE = 10.0
-#: Disk that a group may need while it is built and tested: its images, the installer's cache of the same
-#: size, and room to work.
-GROUP_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
+#: Disk that a group may need while it is built: its images, the installer's cache of the same size, and room
+#: to work.
+BUILD_NEED = {"cpu": 8 * GB, "gpu": 16 * GB}
+#: What it is given until its tests end: while those of one GPU group run, the next one is built.
+GROUP_SHARE = {"cpu": 3 * GB, "gpu": 11 * GB}
 #: Beside the model: the web server, the test process and the build of a neighbour.
 WORK_MEMORY = 1 * GB
 #: As many servers as a check may have at a time.
@@ -156,9 +158,9 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
 
 
 def _heavy_layer(combination: Combination) -> str:
-    """What decides it: two frameworks may require the same."""
+    """What decides it: two frameworks, or both devices, may require the same."""
     requirements = combination.context.get("requirements", combination.group)
-    return json.dumps([requirements, combination.answers["device"], combination.answers["python_version"]])
+    return json.dumps([requirements, combination.answers["python_version"]])
 
 
 class Budget:
@@ -273,7 +275,7 @@ class Run:
                 raise
 
     def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
-        with self.space.hold(_disk_need(group)):
+        with self.space.hold(max(GROUP_SHARE[c.answers["device"]] for c in group)):
             try:
                 self._build_group(group, results)
                 with ThreadPoolExecutor(len(group)) as pool:
@@ -540,7 +542,7 @@ def unique_bytes(own: Layers, others: Iterable[Layers]) -> int:
 
 
 def _disk_need(group: list[Combination]) -> int:
-    return GROUP_NEED[group[0].answers["device"]]
+    return max(BUILD_NEED[c.answers["device"]] for c in group)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,19 +4,21 @@ A row's first value says for how many seconds. The loop is pure Python: it wants
 """
 
 import time
-from typing import Any
+from pathlib import Path
 
-import real_model
-
-# Everything that is in model.py, by its name: a saved model may refer to it.
-globals().update({name: value for name, value in vars(real_model).items() if not name.startswith("__")})
+import numpy as np
 
 
-def predict(model: Any, inputs: Any) -> Any:
-    """Keep the CPU busy, and then predict."""
+def load(model_dir: Path) -> None:
+    """There is nothing to load."""
+
+
+def predict(model: None, inputs: np.ndarray) -> np.ndarray:
+    """Keep the CPU busy, and then answer with the number of seconds."""
     seconds = float(inputs[0][0])
-    print(f"a prediction takes {seconds:g} s", flush=True)
+    if seconds:
+        print(f"a prediction takes {seconds:g} s", flush=True)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
-    return real_model.predict(model, inputs)
+    return inputs[:, 0]

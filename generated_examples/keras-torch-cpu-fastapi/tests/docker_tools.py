@@ -87,9 +87,22 @@ class Container:
             pytest.fail(f"{self.name} did not end within {seconds:g} s:\n{self.log}")
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until its log holds a text so many times."""
-        wait_until(lambda: self.log.count(text) >= times or self.has_ended, f"{text!r} in the log")
-        assert self.log.count(text) >= times, f"{self.name} ended without {text!r} in its log:\n{self.log}"
+        """Follow its log until so many lines held a text."""
+        command = ["docker", "logs", "--follow", self.name]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as follower:
+            deadline = threading.Timer(PATIENCE_SECONDS, follower.kill)
+            deadline.start()
+            try:
+                for line in follower.stdout or ():
+                    times -= text in line
+                    if not times:
+                        return
+            finally:
+                deadline.cancel()
+                follower.kill()
+        pytest.fail(f"{self.name} ended, or went on too long, without {text!r} in its log:\n{self.log}")
 
     def send(self, signal: str) -> None:
         """Signal its PID 1, as SageMaker does."""
@@ -201,15 +214,16 @@ class Endpoint:
         self._closed.set()
         self._watcher.join()
 
-    @property
-    def is_healthy(self) -> bool:
-        """Whether /ping says 200 now."""
-        return self.ping().status == 200
-
     def wait_until_healthy(self) -> None:
         """Wait for the first 200 of /ping."""
-        wait_until(lambda: self.is_healthy or self.container.has_ended, "a healthy /ping")
-        assert not self.container.has_ended, f"the endpoint ended:\n{self.container.log}"
+
+        def healthy() -> bool:
+            status = self.ping().status
+            if status is None and self.container.has_ended:
+                pytest.fail(f"the endpoint ended:\n{self.container.log}")
+            return status == 200
+
+        wait_until(healthy, "a healthy /ping")
 
     def ping(self, method: str = "GET") -> Ping:
         """Ask /ping once."""

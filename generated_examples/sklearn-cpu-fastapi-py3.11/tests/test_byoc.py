@@ -246,6 +246,16 @@ def test_only_the_first_host_leads_and_ranks_follow_the_sorted_hosts() -> None:
     assert ranks == {"algo-1": 0, "algo-10": 1, "algo-2": 2}
 
 
+def test_a_missing_channel_is_named_with_those_that_the_job_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    for name in ("validation", "test"):
+        paths.channel(name).mkdir(parents=True)
+    with pytest.raises(JobError, match=r"channel 'train' is missing.*test, validation"):
+        job.read(Settings).channel("train")
+
+
 def test_batched_requests_get_their_own_rows_in_order_from_one_prediction() -> None:
     calls: list[int] = []
     begun = threading.Event()

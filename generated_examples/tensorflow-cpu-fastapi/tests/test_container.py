@@ -144,13 +144,6 @@ def test_a_wrong_hyperparameter_is_named_in_the_failure_file(bad_hyperparameter_
     assert len(reason) <= FAILURE_REASON_CHARACTERS
 
 
-def test_a_missing_channel_is_named_in_the_failure_file(missing_channel_training: Training) -> None:
-    assert missing_channel_training.container.wait() not in (0, 137), "T-50"
-    reason = read_failure(missing_channel_training.opt_ml)
-    assert reason.startswith("channel 'train' is missing")
-    assert "test, validation" in reason  # what the job does have
-
-
 def test_every_metric_definition_finds_a_number_in_the_training_log(
     training: FinishedTraining, image: str
 ) -> None:
@@ -563,7 +556,7 @@ def test_ping_is_answered_also_when_a_prediction_was_thought_to_be_short(slow_en
         return counted(slow_endpoint, "invocations_inline_total")
 
     slow_endpoint.wait_until_healthy()
-    for _ in range(5):
+    for _ in range(5):  # a busy machine may have made the last cheap one dear
         teach(slow_endpoint, inline)
         before = inline()
         with slow_requests(slow_endpoint, count=1, seconds=3, begun=1) as answers:
@@ -578,7 +571,7 @@ def test_ping_is_answered_also_when_a_prediction_was_thought_to_be_short(slow_en
 
 
 def teach(endpoint: Endpoint, inline: Callable[[], float]) -> None:
-    """Ask for cheap predictions until the worker lets everything else wait for them: that makes them fast."""
+    """Ask for predictions that cost nothing until the worker lets everything else wait for them."""
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=INVOCATION_SECONDS)
 
     def some() -> bool:
