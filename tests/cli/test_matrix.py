@@ -296,10 +296,12 @@ def test_groups_share_their_heavy_layer():
     groups = matrix.select({})
     assert {c.group for c in groups["tensorflow-gpu"]} == {"tensorflow-gpu", "keras-tensorflow-gpu"}
     assert {c.group for c in groups["pytorch-cpu"]} == {"pytorch-cpu", "pytorch-gpu"}
-    layers = {(str(c.context["requirements"]), c.answers["python_version"]) for g in groups.values() for c in g}
-    assert len(groups) == len(layers)
-    for group in groups.values():
-        assert len({(str(c.context["requirements"]), c.answers["python_version"]) for c in group}) == 1
+    layers = [
+        {(str(c.context["requirements"]), c.answers["python_version"]) for c in group}
+        for group in groups.values()
+    ]
+    assert all(len(layer) == 1 for layer in layers)
+    assert len(set().union(*layers)) == len(layers)
 
 
 def test_unique_bytes_are_those_above_the_longest_shared_base():

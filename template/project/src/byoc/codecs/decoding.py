@@ -1,43 +1,27 @@
-"""Requests become arrays and predictions become responses, by media type (S-26, B-10).
+"""Requests become arrays, by media type (B-10).
 
-Decoding gives an array of shape [rows, ...]: [rows, columns] of numbers for tabular input, in the order of
-the model's FEATURES wherever the client named its columns.
+An array has the shape [rows, ...]: [rows, columns] of numbers for tabular input, in the order of the model's
+FEATURES wherever the client named its columns.
 """
 
-import codecs
 import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from byoc.codecs.arrow import pyarrow
+from byoc.codecs.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET, parse_content_type
 from byoc.errors import RequestError
 
-# One of Arrow's allocators starts a thread, with which nothing could be forked any more.
-os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
-# Now, not when it is first needed: scikit-learn asks in each prediction whether it was given one of Arrow's
-# tables, and fails in one thread while another imports pyarrow.
-import pyarrow
-
 Array = NDArray[Any]
-# What model.predict may return: one value, list or dict for each row.
-Predictions = Array | Sequence[Any]
-
-CSV = "text/csv"
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
-NPY = "application/x-npy"
-PARQUET = "application/x-parquet"
 
 # From here on a parser in C pays.
 LARGE_CHARACTERS = 65536
-# From so many predictions on, Arrow is faster at writing whole numbers.
-MANY_ROWS = 10_000
 # From here on the careful parser would take too much time and memory.
 HUGE_CHARACTERS = 4 * 1024 * 1024
 # Each column costs Arrow more than many cells.
@@ -46,8 +30,6 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # A small body may not become a large array: so much in memory for each of its bytes, or so much in all.
 EXPANSION = 16
 EXPANDED_BYTES = 64 * 1024 * 1024
-# Python's own encodings of text, which nobody sends and some of which take hours for a large body.
-NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape"}
 # What str.splitlines takes for the end of a line and NumPy's parser does not.
 RARE_LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -82,73 +64,6 @@ def decode(
             400, f"each row must have {len(features)} values ({', '.join(features)}), not {got}"
         )
     return _floats(inputs, features, accepts_missing) if features else _plain_values(inputs)
-
-
-def encode(predictions: Predictions, media_type: str) -> bytes:
-    """Encode one prediction per row; media_type is a result of `negotiate`."""
-    return ENCODERS[media_type](predictions)
-
-
-def negotiate(accept: str | None, content_type: str | None = None) -> str:
-    """Choose the response's media type from an Accept header with q-values.
-
-    Without a preference the answer has the request's own type, which batch transform relies on (B-11).
-    Raises RequestError 406 when nothing acceptable can be produced.
-    """
-    request_type = parse_content_type(content_type)[0]
-    preferred = [request_type] if request_type in ENCODERS else []
-    preferred += [m for m in (JSON, CSV, JSON_LINES, NPY, PARQUET) if m not in preferred]
-    if not accept or not accept.strip():
-        return preferred[0]
-    ranges = _parse_accept(accept)
-
-    def quality(media_type: str) -> float:
-        main = media_type.partition("/")[0]
-        for candidate in (media_type, f"{main}/*", "*/*"):  # the most specific range decides
-            if candidate in ranges:
-                return ranges[candidate]
-        return 0.0
-
-    best = max(preferred, key=quality)  # the first of equals
-    if quality(best) <= 0:
-        raise RequestError(406, f"Accept {accept[:200]!r} cannot be met; ask for {', '.join(ENCODERS)}")
-    return best
-
-
-def parse_content_type(header: str | None) -> tuple[str, str]:
-    """Media type and charset of a Content-Type header; CSV in UTF-8 where it says nothing."""
-    media_type, *parameters = (header or CSV).split(";")
-    charset = "utf-8"
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            charset = value.strip().strip('"').lower()
-    media_type = media_type.strip().lower()
-    try:
-        "".encode(charset)
-        if charset != "utf-8" and codecs.lookup(charset).name in NO_CHARSETS:
-            raise LookupError
-    except (LookupError, ValueError):
-        raise RequestError(415, f"charset {charset[:200]!r} is unknown; send utf-8") from None
-    return ALIASES.get(media_type, media_type), charset
-
-
-def _parse_accept(header: str) -> dict[str, float]:
-    ranges: dict[str, float] = {}
-    for part in header.split(","):
-        media_type, *parameters = (p.strip().lower() for p in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        ranges[ALIASES.get(media_type, media_type)] = quality
-    return ranges
-
-
-# --- requests -------------------------------------------------------------------------------------------
 
 
 def _decode_csv(body: bytes, charset: str, features: Sequence[str]) -> Array:
@@ -375,80 +290,6 @@ def _load_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-# --- responses ------------------------------------------------------------------------------------------
-
-
-def _encode_csv(predictions: Predictions) -> bytes:
-    if isinstance(predictions, np.ndarray) and predictions.ndim == 1:
-        if len(predictions) >= MANY_ROWS and predictions.dtype.kind in "iu" and predictions.dtype.isnative:
-            return _encode_many_integers(predictions)
-        text = "\n".join(map(str, predictions.tolist())) + "\n"
-        # Labels that hold none of these need no quotes.
-        if text.count("\n") == len(predictions) and not any(character in text for character in ',"\r'):
-            return text.encode()
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(
-        row if isinstance(row, list) else list(row.values()) if isinstance(row, dict) else [row]
-        for row in _plain(predictions)
-    )
-    return out.getvalue().encode()
-
-
-def _encode_many_integers(predictions: Array) -> bytes:
-    """By Arrow, as Python would. Fractions are not for it: it writes 1 for 1.0."""
-    from pyarrow import csv as arrow_csv  # here, for small requests do without
-
-    out = pyarrow.BufferOutputStream()
-    table = pyarrow.table({"prediction": predictions})
-    arrow_csv.write_csv(table, out, arrow_csv.WriteOptions(include_header=False))
-    return bytes(out.getvalue())
-
-
-def _encode_json(predictions: Predictions) -> bytes:
-    return _dump_json({"predictions": _plain(predictions)}) + b"\n"
-
-
-def _encode_json_lines(predictions: Predictions) -> bytes:
-    return b"".join(_dump_json(row) + b"\n" for row in _plain(predictions))
-
-
-def _encode_npy(predictions: Predictions) -> bytes:
-    array = np.asarray(predictions)
-    if array.dtype == object:
-        raise RequestError(406, "these predictions do not fit one array; ask for application/json")
-    out = io.BytesIO()
-    np.save(out, array, allow_pickle=False)
-    return out.getvalue()
-
-
-def _encode_parquet(predictions: Predictions) -> bytes:
-    from pyarrow import parquet
-
-    out = io.BytesIO()
-    rows = _plain(predictions)
-    if rows and isinstance(rows[0], dict):
-        table = pyarrow.Table.from_pylist(rows)
-    else:
-        table = pyarrow.table({"prediction": rows})
-    parquet.write_table(table, out)
-    return out.getvalue()
-
-
-def _plain(predictions: Predictions) -> list[Any]:
-    """Predictions as a list of values, one per row."""
-    return list(predictions.tolist() if isinstance(predictions, np.ndarray) else predictions)
-
-
-def _dump_json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_from_numpy).encode()
-
-
-def _from_numpy(value: object) -> Any:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    raise TypeError(f"a prediction of type {type(value).__name__} cannot be written as JSON")
-
-
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
@@ -460,20 +301,4 @@ DECODERS: Mapping[str, Decoder] = {
     JSON_LINES: _decode_json_lines,
     NPY: _decode_npy,
     PARQUET: _decode_parquet,
-}
-ENCODERS: Mapping[str, Callable[[Predictions], bytes]] = {
-    CSV: _encode_csv,
-    JSON: _encode_json,
-    JSON_LINES: _encode_json_lines,
-    NPY: _encode_npy,
-    PARQUET: _encode_parquet,
-}
-# Other spellings that clients use for the same types.
-ALIASES = {
-    "application/csv": CSV,
-    "application/jsonl": JSON_LINES,
-    "application/x-jsonlines": JSON_LINES,
-    "application/x-ndjson": JSON_LINES,
-    "application/npy": NPY,
-    "application/vnd.apache.parquet": PARQUET,
 }
