@@ -1,11 +1,14 @@
 """The contract's small print, tested without Docker and without the framework."""
 
+import gc
 import io
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow
@@ -25,6 +28,7 @@ from byoc import (
     manifest,
     metrics,
     paths,
+    training,
 )
 from byoc.batching import Batcher, Batching
 from byoc.costs import Costs
@@ -254,6 +258,20 @@ def test_a_missing_channel_is_named_with_those_that_the_job_has(
         paths.channel(name).mkdir(parents=True)
     with pytest.raises(JobError, match=r"channel 'train' is missing.*test, validation"):
         job.read(Settings).channel("train")
+
+
+def test_garbage_is_collected_again_once_training_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(current: job.Job[Settings]) -> None:
+        (current.model_dir / "collects").write_text(str(gc.isenabled()))
+
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
+    monkeypatch.setattr(training, "StopRequest", lambda on_stop: None)
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
+    assert training.run() == 0
+    assert (paths.model() / "collects").read_text() == "True"
 
 
 def test_batched_requests_get_their_own_rows_in_order_from_one_prediction() -> None:
