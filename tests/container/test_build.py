@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,14 @@ def test_a_start_knows_where_modules_lie_unless_something_was_installed_since(re
     searching = finders("python -c 'import sys; print(len(sys.meta_path))'")
     assert finders(f"python -c '{uses}'") == searching + 1
     assert finders(f"{install} && python -c '{uses}'") == searching
+
+
+def test_make_metrics_prints_the_definitions_for_create_training_job(repository: Path) -> None:
+    assert build(repository).returncode == 0
+    command = ["make", "--silent", "--no-print-directory", "metrics", f"IMAGE={IMAGE}"]
+    definitions = json.loads(subprocess.check_output(command, cwd=repository))
+    assert "test_accuracy" in {definition["Name"] for definition in definitions}
+    assert all(re.compile(definition["Regex"]).groups == 1 for definition in definitions)
 
 
 def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(repository: Path) -> None:

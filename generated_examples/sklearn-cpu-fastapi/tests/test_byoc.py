@@ -250,6 +250,18 @@ def test_only_the_first_host_leads_and_ranks_follow_the_sorted_hosts() -> None:
     assert ranks == {"algo-1": 0, "algo-10": 1, "algo-2": 2}
 
 
+def test_a_wrong_hyperparameter_as_long_as_allowed_is_named_first_in_the_failure_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    paths.config("hyperparameters").parent.mkdir(parents=True)
+    paths.config("hyperparameters").write_text(json.dumps({"epochs": "x" * 2500}))  # T-21
+    assert run_training(monkeypatch, lambda current: None) == 1
+    reason = paths.failure().read_text()
+    assert reason.startswith("hyperparameter 'epochs'")
+    assert len(reason) <= 1024  # T-51
+
+
 def test_a_missing_channel_is_named_with_those_that_the_job_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,11 +279,16 @@ def test_garbage_is_collected_again_once_training_begins(
         (current.model_dir / "collects").write_text(str(gc.isenabled()))
 
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    assert run_training(monkeypatch, train) == 0
+    assert (paths.model() / "collects").read_text() == "True"
+
+
+def run_training(monkeypatch: pytest.MonkeyPatch, train: Callable[[job.Job[Settings]], None]) -> int:
+    """The exit code of a training job whose model.py is no more than this, on no framework."""
     monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
     monkeypatch.setattr(training, "StopRequest", lambda on_stop: None)
     monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
-    assert training.run() == 0
-    assert (paths.model() / "collects").read_text() == "True"
+    return training.run()
 
 
 def test_batched_requests_get_their_own_rows_in_order_from_one_prediction() -> None:

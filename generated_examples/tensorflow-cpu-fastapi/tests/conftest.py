@@ -33,7 +33,6 @@ COMPOSE_FILE = str(REPOSITORY / "compose.yaml")
 STARTED_TOGETHER = (
     "long_training",
     "old_style_training",
-    "bad_hyperparameter_training",
     "slow_endpoint",
     "empty_endpoint",
     "killed_training",
@@ -176,13 +175,6 @@ def old_style_training(containers: Containers, opt_ml_root: Path) -> Training:
     )
     options = (*forbidden, "--entrypoint", "train")
     return Training(opt_ml, containers.train(opt_ml, *options, user=f"{uid}:{gid}", command=()))
-
-
-@pytest.fixture(scope="session")
-def bad_hyperparameter_training(containers: Containers, opt_ml_root: Path) -> Training:
-    """A job with a value that is wrong, and as long as SageMaker allows (T-21)."""
-    opt_ml = make_opt_ml(opt_ml_root / "bad_hyperparameter", epochs="x" * 2500)
-    return Training(opt_ml, containers.train(opt_ml))
 
 
 # --- serving --------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Your model's tests: they train on the sample data, without Docker, in seconds."""
 
 import io
+import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byoc import codecs, framework, job, paths
+from byoc import codecs, framework, job, metrics, paths
 
 try:
     framework.prepare(threads=1)
@@ -64,6 +66,16 @@ def sample() -> np.ndarray:
 def test_a_trained_model_is_accurate_on_data_it_has_not_seen(trained: Trained) -> None:
     accuracy = float(trained.log.rpartition("test_accuracy=")[2].partition(";")[0])
     assert accuracy >= 0.95
+
+
+def test_every_metric_definition_finds_a_number_in_the_training_log(trained: Trained) -> None:
+    definitions = metrics.definitions(model.METRICS)
+    assert 1 <= len(definitions) <= 40  # T-75
+    for definition in definitions:
+        assert len(definition["Regex"]) <= 500
+        values = re.findall(definition["Regex"], trained.log)
+        assert values, f"no line of the log matches {definition['Regex']}:\n{trained.log}"
+        assert all(math.isfinite(float(value)) for value in values)
 
 
 def test_a_saved_model_is_loaded_again_and_predicts_what_the_samples_expect(trained: Trained) -> None:
