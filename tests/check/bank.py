@@ -70,8 +70,10 @@ class Bank:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        # Proxies are looked up in the environment at each call, and pytest changes that beside our threads.
+        # pytest changes the environment beside our threads, where to look up proxies in it may fail, and so may
+        # a new process that is given it.
         engine.client.api.trust_env = False
+        self._environment = dict(os.environ)
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
         self.hostile: dict[str, Future[Report]] = {}
@@ -140,7 +142,9 @@ class Bank:
             "--change",
             'ENTRYPOINT ["/opt/program/entry"]',
         ]
-        subprocess.run([*command, "-", name], input=archive, check=True, capture_output=True)
+        subprocess.run(
+            [*command, "-", name], env=self._environment, input=archive, check=True, capture_output=True
+        )
         self._built.append(name)
         return name
 

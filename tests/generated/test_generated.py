@@ -14,6 +14,8 @@ import pytest
 from sagegen import catalogue
 from sagegen.render import render
 
+# Taken once: pytest changes its own beside our threads, and a new process that is just given it would fail.
+ENVIRONMENT = dict(os.environ)
 EXISTING = {combination.id: combination for combination in catalogue.existing()}
 
 
@@ -35,7 +37,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *command: str) -> str:
     """Run a command that must succeed; what it printed."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
