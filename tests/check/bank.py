@@ -70,8 +70,8 @@ class Bank:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        # pytest changes the environment beside our threads, where to look up proxies in it may fail, and so may
-        # a new process that is given it.
+        # pytest changes the environment beside our threads: there, looking up proxies in it may fail, and so
+        # may a new process that is given it.
         engine.client.api.trust_env = False
         self._environment = dict(os.environ)
         self._pool = ThreadPoolExecutor(PARALLEL)
