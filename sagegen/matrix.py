@@ -159,8 +159,7 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
 
 def _heavy_layer(combination: Combination) -> str:
     """What decides it: two frameworks, or both devices, may require the same."""
-    requirements = combination.context.get("requirements", combination.group)
-    return json.dumps([requirements, combination.answers["python_version"]])
+    return json.dumps([combination.context["requirements"], combination.answers["python_version"]])
 
 
 class Budget:
@@ -251,7 +250,7 @@ class Run:
         }
 
     def _require_disk(self, groups: dict[str, list[Combination]]) -> None:
-        need = min(max(_disk_need(group) for group in groups.values()), self.disk)
+        need = min(max(_disk(BUILD_NEED, group) for group in groups.values()), self.disk)
         if (disk := self.engine.disk()) and disk[1] < need:
             raise SagegenError(
                 f"the engine has {disk[1] / GB:.0f} GB of free disk and this run needs {need / GB:.0f} GB "
@@ -275,7 +274,7 @@ class Run:
                 raise
 
     def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
-        with self.space.hold(max(GROUP_SHARE[c.answers["device"]] for c in group)):
+        with self.space.hold(_disk(GROUP_SHARE, group)):
             try:
                 self._build_group(group, results)
                 with ThreadPoolExecutor(len(group)) as pool:
@@ -296,7 +295,7 @@ class Run:
             if self.stop.is_set():
                 raise Stopped
         try:
-            if self.watch.growth() + _disk_need(group) > self.disk:
+            if self.watch.growth() + _disk(BUILD_NEED, group) > self.disk:
                 self.engine.prune_build_cache()
             for c in group:
                 log = self._log(c)
@@ -541,8 +540,8 @@ def unique_bytes(own: Layers, others: Iterable[Layers]) -> int:
     return sum(size for _, size in own) - max(map(shared, others), default=0)
 
 
-def _disk_need(group: list[Combination]) -> int:
-    return max(BUILD_NEED[c.answers["device"]] for c in group)
+def _disk(by_device: dict[str, int], group: list[Combination]) -> int:
+    return max(by_device[c.answers["device"]] for c in group)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -69,8 +69,6 @@ class Handler(BaseHTTPRequestHandler):
                 name = f"c{len(server.asked)}"
                 server.containers.add(name)
                 return 201, {"Id": name}
-            case ["POST ", "containers", _, "wait"]:
-                return 200, {"StatusCode": 0}
             case ["POST ", "containers", _, "exec"]:
                 return 201, {"Id": "e"}
             case ["GET ", "exec", _, "json"]:

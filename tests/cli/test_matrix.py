@@ -29,6 +29,7 @@ project_name: {type: str, default: my-model}
 framework: {type: str, choices: {One: one, Two: two}, default: one}
 fw: {type: yaml, when: false, default: "{worker_memory_mib: 10}"}
 build: {type: yaml, when: false, default: "{title: Tiny}"}
+requirements: {type: yaml, when: false, default: "[{{ framework }}]"}
 device: {type: str, choices: {CPU: cpu}, default: cpu}
 python_version: {type: str, choices: {"3.13": "3.13"}, default: "3.13"}
 base_image: {type: str, default: "python:3.13-slim"}
@@ -64,8 +65,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "sagegen", folder / "sagegen", ignore=shutil.ignore_patterns("__pycache__"))
     project = folder / "template/project"
-    (project / "local_test/opt_ml").mkdir(parents=True)
-    (project / "local_test/opt_ml/data.csv").write_text("1\n")
+    project.mkdir(parents=True)
     (project / "requirements-dev.txt").write_text("")
     (project / "Makefile.jinja").write_text(MAKEFILE)
     (project / "{{ _copier_conf.answers_file }}.jinja").write_text("{{ _copier_answers | to_nice_yaml }}")

@@ -59,6 +59,14 @@ def parquet(columns: dict[str, list[float]]) -> bytes:
     return out.getvalue()
 
 
+def run_training(monkeypatch: pytest.MonkeyPatch, train: Callable[[job.Job[Settings]], None]) -> int:
+    """The exit code of a training job whose model.py is no more than this, on no framework."""
+    monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
+    monkeypatch.setattr(training, "StopRequest", lambda on_stop: None)
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
+    return training.run()
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -281,14 +289,6 @@ def test_garbage_is_collected_again_once_training_begins(
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     assert run_training(monkeypatch, train) == 0
     assert (paths.model() / "collects").read_text() == "True"
-
-
-def run_training(monkeypatch: pytest.MonkeyPatch, train: Callable[[job.Job[Settings]], None]) -> int:
-    """The exit code of a training job whose model.py is no more than this, on no framework."""
-    monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
-    monkeypatch.setattr(training, "StopRequest", lambda on_stop: None)
-    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
-    return training.run()
 
 
 def test_batched_requests_get_their_own_rows_in_order_from_one_prediction() -> None:
