@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byoc import codecs, framework, job, metrics, paths
+from byoc import payloads
+from byoc.common import framework, paths
+from byoc.training import job
+from byoc.training import metric_definitions as metrics
 
 try:
     framework.prepare(threads=1)
@@ -60,7 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def sample() -> np.ndarray:
-    return codecs.decode((PAYLOADS / "rows.csv").read_bytes(), codecs.CSV, model.FEATURES)
+    return payloads.decode((PAYLOADS / "rows.csv").read_bytes(), payloads.CSV, model.FEATURES)
 
 
 def test_a_trained_model_is_accurate_on_data_it_has_not_seen(trained: Trained) -> None:

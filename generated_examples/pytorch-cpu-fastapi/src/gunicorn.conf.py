@@ -9,10 +9,10 @@ from gunicorn.arbiter import Arbiter
 from pydantic import BaseModel
 from uvicorn_worker import UvicornWorker
 
-from byoc import affinity, limits, loading
-from byoc.balance import BalancedServer, Connections
-from byoc.shortcut import ShortcutProtocol
-from byoc.workers import plan
+from byoc.serving import affinity, gunicorn_hooks, limits
+from byoc.serving.balance import BalancedServer, Connections
+from byoc.serving.plan import plan
+from byoc.serving.shortcut import ShortcutProtocol
 
 # What each worker would import for itself: imported before the fork, it is shared. FastAPI brings models of
 # OpenAPI's schema, which nobody asks for here: until somebody does, they need not be built.
@@ -52,12 +52,12 @@ class Worker(UvicornWorker):
 wsgi_app = "asgi:app"
 worker_class = Worker
 workers = _plan.workers
-preload_app = loading.is_shared(_plan)
-on_starting = loading.on_starting
+preload_app = gunicorn_hooks.is_shared(_plan)
+on_starting = gunicorn_hooks.on_starting
 pre_fork = _connections.pre_fork
 child_exit = _connections.child_exit
-post_fork = loading.post_fork
-post_worker_init = loading.post_worker_init
+post_fork = gunicorn_hooks.post_fork
+post_worker_init = gunicorn_hooks.post_worker_init
 # A worker whose event loop has stood still for longer than anyone waits is replaced.
 timeout = limits.current().timeout_seconds + 5
 graceful_timeout = limits.DRAIN_SECONDS

@@ -16,24 +16,14 @@ import pyarrow.parquet
 import pytest
 from pydantic import BaseModel
 
-from byoc import (
-    codecs,
-    failure,
-    framework,
-    gpu,
-    hyperparameters,
-    job,
-    limits,
-    loading,
-    manifest,
-    metrics,
-    paths,
-    training,
-)
-from byoc.batching import Batcher, Batching
-from byoc.costs import Costs
-from byoc.errors import JobError, RequestError
-from byoc.workers import Plan
+from byoc import payloads
+from byoc.common import framework, gpu, manifest, paths
+from byoc.common.errors import JobError, RequestError
+from byoc.serving import gunicorn_hooks, limits
+from byoc.serving.batching import Batcher, Batching
+from byoc.serving.costs import Costs
+from byoc.serving.plan import Plan
+from byoc.training import command, failure, hyperparameters, job, metric_definitions
 
 FEATURES = ("a", "b")
 ROWS = [[1.0, 2.0], [3.0, 4.5]]
@@ -62,9 +52,9 @@ def parquet(columns: dict[str, list[float]]) -> bytes:
 def run_training(monkeypatch: pytest.MonkeyPatch, train: Callable[[job.Job[Settings]], None]) -> int:
     """The exit code of a training job whose model.py is no more than this, on no framework."""
     monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
-    monkeypatch.setattr(training, "StopRequest", lambda on_stop: None)
+    monkeypatch.setattr(command, "StopRequest", lambda on_stop: None)
     monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
-    return training.run()
+    return command.run()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +81,7 @@ def run_training(monkeypatch: pytest.MonkeyPatch, train: Callable[[job.Job[Setti
     ],
 )
 def test_every_form_of_a_request_gives_the_same_rows(content_type: str | None, body: bytes) -> None:
-    assert codecs.decode(body, content_type, FEATURES).tolist() == ROWS
+    assert payloads.decode(body, content_type, FEATURES).tolist() == ROWS
 
 
 @pytest.mark.parametrize(
@@ -127,7 +117,7 @@ def test_a_bad_request_is_refused_with_its_reason(
     content_type: str, body: bytes, status: int, reason: str
 ) -> None:
     with pytest.raises(RequestError, match=reason) as refused:
-        codecs.decode(body, content_type, FEATURES)
+        payloads.decode(body, content_type, FEATURES)
     assert refused.value.status == status
     assert "\n" not in refused.value.reason
 
@@ -136,9 +126,9 @@ def test_a_bad_request_is_refused_with_its_reason(
 def test_a_large_csv_gives_the_same_rows_as_a_small_one(header: str) -> None:
     count = 20_000
     line = "2,1\n" if header else "1,2\n"
-    assert codecs.decode((header + line * count).encode(), "text/csv", FEATURES).tolist() == [[1, 2]] * count
+    assert payloads.decode((header + line * count).encode(), "text/csv", FEATURES).tolist() == [[1, 2]] * count
     with pytest.raises(RequestError, match=f"row {count + 1}") as refused:
-        codecs.decode((header + line * count + "1,x\n").encode(), "text/csv", FEATURES)
+        payloads.decode((header + line * count + "1,x\n").encode(), "text/csv", FEATURES)
     assert refused.value.status == 400
 
 
@@ -157,34 +147,34 @@ def test_a_large_csv_gives_the_same_rows_as_a_small_one(header: str) -> None:
 def test_the_answer_has_the_type_that_the_client_prefers(
     accept: str | None, content_type: str, chosen: str
 ) -> None:
-    assert codecs.negotiate(accept, content_type) == chosen
+    assert payloads.negotiate(accept, content_type) == chosen
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0"])
 def test_an_answer_that_the_client_cannot_read_is_refused(accept: str) -> None:
     with pytest.raises(RequestError) as refused:
-        codecs.negotiate(accept, "text/csv")
+        payloads.negotiate(accept, "text/csv")
     assert refused.value.status == 406
 
 
 def test_predictions_keep_their_order_and_number_in_every_type() -> None:
     labels = np.array(["x", "y"])
-    assert codecs.encode(labels, codecs.CSV) == b"x\ny\n"
-    assert json.loads(codecs.encode(labels, codecs.JSON)) == {"predictions": ["x", "y"]}
-    assert codecs.encode(labels, codecs.JSON_LINES) == b'"x"\n"y"\n'
-    assert np.load(io.BytesIO(codecs.encode(labels, codecs.NPY))).tolist() == ["x", "y"]
-    table = pyarrow.parquet.read_table(io.BytesIO(codecs.encode(labels, codecs.PARQUET)))
+    assert payloads.encode(labels, payloads.CSV) == b"x\ny\n"
+    assert json.loads(payloads.encode(labels, payloads.JSON)) == {"predictions": ["x", "y"]}
+    assert payloads.encode(labels, payloads.JSON_LINES) == b'"x"\n"y"\n'
+    assert np.load(io.BytesIO(payloads.encode(labels, payloads.NPY))).tolist() == ["x", "y"]
+    table = pyarrow.parquet.read_table(io.BytesIO(payloads.encode(labels, payloads.PARQUET)))
     assert table.to_pydict() == {"prediction": ["x", "y"]}
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", ">i8", "bool", "float64", "str"])
 def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
     few = np.array([0, 1, 100], dtype=dtype)
-    assert codecs.encode(np.tile(few, 5_000), codecs.CSV) == codecs.encode(few, codecs.CSV) * 5_000
+    assert payloads.encode(np.tile(few, 5_000), payloads.CSV) == payloads.encode(few, payloads.CSV) * 5_000
 
 
 def test_csv_quotes_what_would_break_its_lines() -> None:
-    assert codecs.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), codecs.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
+    assert payloads.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), payloads.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
 
 
 def test_hyperparameters_arrive_as_the_types_that_the_model_declares() -> None:
@@ -215,8 +205,8 @@ def test_a_misspelt_hyperparameter_is_pointed_out(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("value", [3.0, -0.25, 1e-9, 1.5e12, float("nan"), float("inf"), float("-inf")])
 def test_every_metric_that_is_printed_is_found_by_its_regex(value: float) -> None:
-    printed = metrics.line({"loss": value, "validation_loss": 9.0})
-    [definition] = metrics.definitions(["loss"])
+    printed = metric_definitions.line({"loss": value, "validation_loss": 9.0})
+    [definition] = metric_definitions.definitions(["loss"])
     found = re.search(definition["Regex"], printed)
     assert found
     assert float(found[1]) == pytest.approx(value, nan_ok=True)
@@ -372,10 +362,10 @@ def test_a_model_is_loaded_once_for_all_workers_only_where_a_fork_loses_nothing(
     one_thread, two_threads = (
         Plan(workers=2, request_threads=4, compute_threads=n, reason="") for n in (1, 2)
     )
-    assert loading.is_shared(one_thread) == framework.SURVIVES_FORK
-    assert not loading.is_shared(two_threads)
-    monkeypatch.setenv(loading.EACH_VARIABLE, "1")
-    assert not loading.is_shared(one_thread)
+    assert gunicorn_hooks.is_shared(one_thread) == framework.SURVIVES_FORK
+    assert not gunicorn_hooks.is_shared(two_threads)
+    monkeypatch.setenv(gunicorn_hooks.EACH_VARIABLE, "1")
+    assert not gunicorn_hooks.is_shared(one_thread)
 
 
 def test_workers_take_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

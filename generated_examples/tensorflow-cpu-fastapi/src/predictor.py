@@ -2,7 +2,7 @@
 
 Most routes are FastAPI's, as are those that you add. /invocations is plain ASGI: for a small model FastAPI's
 request and response objects, and a hop to a thread, would each cost more than the prediction. Where that is
-known to be short, byoc/shortcut.py gets its answer here before ASGI begins.
+known to be short, byoc/serving/shortcut.py gets its answer here before ASGI begins.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from byoc import affinity
-from byoc import service as model_service
-from byoc.processes import end_hung_worker
-from byoc.service import Service
+from byoc.common.processes import end_hung_worker
+from byoc.serving import affinity
+from byoc.serving import loaded_model as model_service
+from byoc.serving.loaded_model import Service
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

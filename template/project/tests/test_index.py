@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from byoc import index
+from byoc.common import index
 
 
 @pytest.fixture

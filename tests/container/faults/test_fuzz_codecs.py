@@ -1,4 +1,4 @@
-"""byoc.codecs in this process, with bodies that nobody would write by hand: an array of numbers, or a 4xx."""
+"""byoc.payloads in this process, with bodies that nobody would write by hand: an array of numbers, or a 4xx."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SRC = Path(__file__).parents[3] / "template/project/src"
 sys.path.insert(0, str(SRC))
 
 from byoc import codecs  # noqa: E402
-from byoc.codecs import decoding  # noqa: E402
-from byoc.errors import RequestError  # noqa: E402
+from byoc.common.errors import RequestError  # noqa: E402
+from byoc.payloads import decoding  # noqa: E402
 
 SECONDS = 2
 
@@ -32,7 +32,7 @@ def decode(request: Request, features: list[str]) -> Any:
     """The array; None where the request was refused as it should be."""
     began = time.perf_counter()
     try:
-        return codecs.decode(request.body, request.content_type, features)
+        return payloads.decode(request.body, request.content_type, features)
     except RequestError as error:
         refused = error
     finally:
@@ -85,10 +85,10 @@ def test_the_fast_csv_parser_reads_what_the_careful_one_reads(body: bytes) -> No
 @given(accept=accepts, content_type=st.builds(str.__add__, st.sampled_from([CSV, "a/b", ""]), charsets))
 def test_accept_chooses_a_type_that_can_be_written_or_is_refused(accept: str, content_type: str) -> None:
     try:
-        chosen, status = codecs.negotiate(accept, content_type), 200
+        chosen, status = payloads.negotiate(accept, content_type), 200
     except RequestError as error:
-        chosen, status = codecs.CSV, error.status
-    assert chosen in codecs.ALL
+        chosen, status = payloads.CSV, error.status
+    assert chosen in payloads.ALL
     assert status in (200, 406, 415)
 
 
@@ -105,13 +105,13 @@ predictions = st.one_of(
 
 
 @few(500)
-@given(values=predictions, media_type=st.sampled_from(codecs.ALL))
+@given(values=predictions, media_type=st.sampled_from(payloads.ALL))
 def test_predictions_are_written_one_for_each_row_or_refused(values: Sized, media_type: str) -> None:
     try:
-        body = codecs.encode(values, media_type)
+        body = payloads.encode(values, media_type)
     except (RequestError, ValueError, TypeError):
         return  # a 406, or the model's mistake: its 500 is right
-    if media_type == codecs.NPY:
+    if media_type == payloads.NPY:
         assert len(np.load(io.BytesIO(body), allow_pickle=False)) == len(values)
-    elif media_type == codecs.JSON_LINES:
+    elif media_type == payloads.JSON_LINES:
         assert body.count(b"\n") == len(values)

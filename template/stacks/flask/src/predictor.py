@@ -11,10 +11,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask, Response
 
-from byoc import service as model_service
-from byoc import turns
-from byoc.processes import say
-from byoc.service import Service
+from byoc.common.processes import say
+from byoc.serving import loaded_model as model_service
+from byoc.serving import turns
+from byoc.serving.loaded_model import Service
 
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 

@@ -1,0 +1,1 @@
+"""What `train` and `serve` share: paths, processes, GPUs and the artifact."""

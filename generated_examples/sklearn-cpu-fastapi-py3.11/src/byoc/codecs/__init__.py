@@ -1,7 +1,0 @@
-"""Requests become arrays and predictions become responses, by media type (S-26, B-10)."""
-
-from byoc.codecs.decoding import Array, decode
-from byoc.codecs.encoding import encode
-from byoc.codecs.media_types import ALL, CSV, JSON, JSON_LINES, NPY, PARQUET, negotiate
-
-__all__ = ["ALL", "CSV", "JSON", "JSON_LINES", "NPY", "PARQUET", "Array", "decode", "encode", "negotiate"]

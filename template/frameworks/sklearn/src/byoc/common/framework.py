@@ -1,0 +1,59 @@
+"""scikit-learn in this image: its threads, and the device that it runs on."""
+
+{% if gpu %}
+import os
+import sys
+
+from byoc.common import gpu
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("sklearn",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = False
+
+
+def prepare(threads: int) -> str:
+    """Set up scikit-learn before model.py is imported. Returns a line for the log.
+
+    Where a GPU is visible, cuML takes over the estimators that it knows; the code stays plain scikit-learn.
+    """
+    from importlib.metadata import version
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    name, accelerator = f"scikit-learn {version('scikit-learn')}", f"cuML {version('cuml-cu13')}"
+    if not gpu.count():
+        return f"{name} on {threads} CPU thread(s): no GPU is visible, {accelerator} stays unused"
+    if "sklearn" in sys.modules:
+        raise RuntimeError("cuML must be installed before scikit-learn is imported")
+    import cuml.accel
+
+    cuml.accel.install()
+    return f"{name} accelerated by {accelerator} on {gpu.count()} GPU(s)"
+
+
+def cuda_version() -> str:
+    """The CUDA version of the libraries that cuML brings with it."""
+    from importlib.metadata import version
+
+    return ".".join(version("cuda-toolkit").split(".")[:2])
+{% else %}
+import os
+
+# A worker's memory before a model is loaded.
+WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
+# What the artifact is made with; its manifest tells their versions.
+MODULES = ("sklearn",)
+# Whether workers may be forked from a process that has loaded a model.
+SURVIVES_FORK = True
+
+
+def prepare(threads: int) -> str:
+    """Set up scikit-learn before model.py is imported. Returns a line for the log."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Imported here: `serve` plans its workers with this module, and needs no scikit-learn for it.
+    import sklearn
+
+    return f"scikit-learn {sklearn.__version__} on {threads} CPU thread(s)"
+{% endif %}
