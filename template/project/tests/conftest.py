@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pytest_docker.plugin import Services
-
 from docker_tools import (
     MYSELF,
     PATIENCE_SECONDS,
@@ -25,6 +23,7 @@ from docker_tools import (
     read_failure,
     write_config,
 )
+from pytest_docker.plugin import Services
 
 COMPOSE_FILE = str(REPOSITORY / "compose.yaml")
 

@@ -19,8 +19,6 @@ import numpy as np
 import pytest
 import requests
 from conftest import FinishedTraining, Training
-from prometheus_client.parser import text_string_to_metric_families
-
 from docker_tools import (
     INVOCATION_SECONDS,
     PAYLOADS,
@@ -36,6 +34,7 @@ from docker_tools import (
     read_failure,
     wait_until,
 )
+from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.usefixtures("head_start")
 

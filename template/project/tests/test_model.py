@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byoc import payloads
-from byoc.common import framework, paths
-from byoc.training import job
+from byoc import framework, job, paths, payloads
 from byoc.training import metric_definitions as metrics
 
 try:
