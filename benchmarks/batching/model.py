@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from byoc.serving.batching import Batching  # isort: skip
+from byoc.batching import Batching  # isort: skip
 
 WIDTH = 8192
 BATCHING = Batching(max_rows=64, max_delay_seconds=0.005) if os.environ["BATCHING"] == "on" else None

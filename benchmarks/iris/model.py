@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 from sklearn.tree import DecisionTreeClassifier
 
-from byoc.training.job import Job  # isort: skip
+from byoc.job import Job  # isort: skip
 
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 METRICS = ("loss",)

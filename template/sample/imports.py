@@ -1,3 +1,3 @@
-from byoc.common.errors import JobError
-from byoc.common.paths import atomic
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.paths import atomic
+from byoc.job import Job

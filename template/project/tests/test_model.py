@@ -15,9 +15,7 @@ import pytest
 try:
     import numpy as np
 
-    from byoc import payloads
-    from byoc.common import framework, paths
-    from byoc.training import job
+    from byoc import framework, job, paths, payloads
     from byoc.training import metric_definitions as metrics
 
     framework.prepare(threads=1)

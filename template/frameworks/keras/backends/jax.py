@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 {% if gpu %}
 
-from byoc.common import gpu
+from byoc import gpu
 {% endif %}
 
 # A worker's memory before a model is loaded.

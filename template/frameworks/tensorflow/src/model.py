@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
-from byoc.common.errors import JobError
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.job import Job
 
 {% include "template/sample/columns.py" %}
 

@@ -4,7 +4,7 @@
 import os
 import sys
 
-from byoc.common import gpu
+from byoc import gpu
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
