@@ -1,6 +1,6 @@
 """Compose for the container tests: the image, /opt/ml of a job, and an endpoint that serves its model.
 
-All that these tests know of your model is `local_test/`: the job's input, requests and their expected answers.
+All that these tests know of your model is `local_test/`: the job's input, the requests, the expected answers.
 """
 
 import http.client
