@@ -10,7 +10,7 @@ BENCH ?=
 SOAK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants matrix soak bench examples lint format clean
+.PHONY: help setup demo test mutants matrix newest soak bench examples lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -20,14 +20,17 @@ setup: $(INSTALLED) ## Install sagegen and its tools into .venv
 demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and predict
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
-test: $(INSTALLED) ## Run every test
+test: $(INSTALLED) ## Run every test but the matrix
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
 mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check
 
-matrix: $(INSTALLED) ## Build, test and measure the image of every combination
+matrix: $(INSTALLED) ## Build and test every combination, each fact once; MATRIX=--full: everything
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
+
+newest: $(INSTALLED) ## Test each stack with the newest servers of the same major version
+	PATH="$(abspath $(BIN)):$$PATH" scripts/newest-servers
 
 soak: $(INSTALLED) ## Load every stack for ten minutes, then fuzz it; SOAK='--seconds 3600'
 	$(BIN)/python -m tests.container.faults $(SOAK)

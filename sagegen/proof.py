@@ -85,9 +85,10 @@ def sentence(combination: str) -> str | None:
 def standing() -> str:
     """What holds for the whole catalogue, in one sentence."""
     if known := proofs():
-        return f"{len(known)} combinations passed the complete matrix on {_last(known)}."
+        of = len(catalogue.existing())
+        return f"{len(known)} of {of} combinations passed the complete matrix, last on {_last(known)}."
     if old := _combinations(_read(FILE)):
-        return f"Not proven since the last change of the template; before it, {_last(old)} was the last time."
+        return f"Not proven since the last change of the template; the last proof was on {_last(old)}."
     return "Not proven yet: run sagegen matrix --full."
 
 

@@ -67,7 +67,7 @@ def show(outcome: dict[str, Any]) -> None:
     """The results on stdout, failures with the name of their log."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = 150  # a log has no edge to fit into
+        console.width = 200  # a log has no edge to fit into
     table = Table(box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         numeric = column not in WORDS
