@@ -25,7 +25,7 @@ def digest(root: Path = catalogue.ROOT) -> str:
     """SHA-256 over what decides a generated repository: the template and the code that renders it."""
     from pathspec import GitIgnoreSpec
 
-    never_copied = GitIgnoreSpec.from_lines(catalogue.config()["_exclude"])
+    never_copied = GitIgnoreSpec.from_lines(catalogue.config().get("_exclude", []))
     paths = (path for path in (root / "template").rglob("*") if path.is_file())
     files = {path.relative_to(root).as_posix(): path for path in [root / "copier.yml", *paths]}
     files = {name: path for name, path in files.items() if not never_copied.match_file(name)}
