@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byoc import framework, job, paths, payloads
-from byoc.training import metric_definitions as metrics
+from byoc import framework, job, metrics, paths, payloads
 
 try:
     framework.prepare(threads=1)
