@@ -46,10 +46,17 @@ def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
     assert payloads.encode(np.tile(few, 5_000), payloads.CSV) == payloads.encode(few, payloads.CSV) * 5_000
 
 
-def test_csv_quotes_what_would_break_its_lines() -> None:
-    assert (
-        payloads.encode(np.array(["a,b", 'c"d', "e\nf", "g"]), payloads.CSV) == b'"a,b"\n"c""d"\n"e\nf"\ng\n'
-    )
+@pytest.mark.parametrize(
+    "labels, body",
+    [
+        (["a,b", 'c"d', "e\nf", "g"], b'"a,b"\n"c""d"\n"e\nf"\ng\n'),
+        (["", "x"], b'""\nx\n'),
+        (["x", "", "y"], b'x\n""\ny\n'),
+    ],
+)
+def test_csv_quotes_what_would_break_its_lines(labels: list[str], body: bytes) -> None:
+    assert payloads.encode(np.array(labels), payloads.CSV) == body
+    assert payloads.encode(labels, payloads.CSV) == body
 
 
 @pytest.mark.parametrize(
