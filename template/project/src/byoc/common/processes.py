@@ -1,4 +1,4 @@
-"""Child processes, kept as PID 1 must: signals forwarded, children reaped, exit codes told (S-06, T-61)."""
+"""Child processes of PID 1, which forwards signals, reaps children and reports exit codes (S-06, T-61)."""
 
 import os
 import signal
@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
-HUNG = 70  # EX_SOFTWARE of sysexits.h
 POLL_SECONDS = 0.1
 
 
@@ -34,18 +32,18 @@ class Process:
             self.command,
             pass_fds=self.pass_fds,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who stop things in the right order
+            start_new_session=True,  # else Ctrl-C would reach the child before PID 1 can stop it in order
         )
 
     @property
     def name(self) -> str:
-        """How the log calls it."""
+        """The program or module, for the log."""
         program, *arguments = self.command
         return arguments[1] if arguments[:1] == ["-m"] else os.path.basename(program)
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; 128 + N if signal N ended it, as shells say it."""
+        """None while it runs; 128 + N if signal N ended it, as in a shell."""
         code = self.popen.poll() if self.popen else None
         return 128 - code if code is not None and code < 0 else code
 
@@ -110,12 +108,6 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def end_hung_worker() -> NoReturn:
-    """End this worker, whose every thread hangs in a prediction: gunicorn replaces it."""
-    say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
-    os._exit(HUNG)
 
 
 def say(message: str) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 
-from byoc.common import index, paths
+from byoc.common import paths
 from byoc.common.errors import JobError, NothingToDo
 from byoc.common.processes import Process, StopRequest, reap_orphans, say, wait_until
 from byoc.training import failure
@@ -42,13 +42,12 @@ def run() -> int:
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     gc.disable()  # what is imported is never garbage, and looking for some makes a start a tenth longer
     try:
-        index.use()
-        from byoc.common import framework, gpu, manifest, resources
+        from byoc.common import framework, machine, manifest
         from byoc.training import job
 
-        if gpu.required() and not gpu.count():
+        if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
-        say(framework.prepare(threads=resources.cpus()))
+        say(framework.prepare(threads=machine.cpus()))
         model = importlib.import_module("model")
         gc.freeze()
         gc.enable()
