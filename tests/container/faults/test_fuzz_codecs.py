@@ -21,7 +21,7 @@ from .traffic import CSV, NAMES
 SRC = Path(__file__).parents[3] / "template/project/src"
 sys.path.insert(0, str(SRC))
 
-from byoc import codecs  # noqa: E402
+from byoc import payloads  # noqa: E402
 from byoc.common.errors import RequestError  # noqa: E402
 from byoc.payloads import decoding  # noqa: E402
 
