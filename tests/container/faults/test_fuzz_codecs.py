@@ -1,4 +1,4 @@
-"""byoc.payloads in this process, with bodies that nobody would write by hand: an array of numbers, or a 4xx."""
+"""byoc.payloads in this process, with bodies that no client writes by hand: an array of numbers, or a 4xx."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_concurrent_large_bodies_kill_nobody_in_a_small_container(
     body, content_type = (large_csv(), CSV) if kind == "csv" else (large_json(), JSON)
     with ThreadPoolExecutor(CLIENTS) as clients:
         asked = [clients.submit(ask_until_answered, container, body, content_type) for _ in range(CLIENTS)]
-        assert container.ping() == 200
+        wait_until(lambda: container.ping() == 200, "a ping beside them")
         answers = [each.result() for each in asked]
     assert {status for status, _ in answers} == {200}, container.log[-2000:]
     assert len({answer for _, answer in answers}) == 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 POLL_SECONDS = 0.1
 
@@ -78,30 +79,16 @@ class StopRequest:
 
 def reap_orphans(known: Sequence[Process]) -> None:
     """Collect processes that lost their parent and became PID 1's, so that none stays a zombie."""
-    if os.getpid() != 1:
-        return
     mine = {process.popen.pid for process in known if process.popen}
-    for pid in _zombie_children():
-        if pid not in mine:
-            os.waitpid(pid, os.WNOHANG)
-
-
-def _zombie_children() -> list[int]:
-    zombies = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                    state, parent = file.read().rpartition(")")[2].split()[:2]
-            except OSError:
-                continue
-            if state == "Z" and parent == "1":
-                zombies.append(int(entry))
-    return zombies
+    # Only looked at: the exit code of a known process is collected by its own `exit_code`.
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with suppress(ChildProcessError):
+        while (child := os.waitid(os.P_ALL, 0, look)) and child.si_pid not in mine:
+            os.waitpid(child.si_pid, os.WNOHANG)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for a condition, at most so long. Signals are handled meanwhile."""
+    """Wait for a condition, at most so long. False if it did not come."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:

@@ -55,13 +55,13 @@ def main() -> int:
 def _serve(current: Settings, run_dir: Path, stop: StopRequest) -> int:
     with (
         stack.bind(current, run_dir) as server,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reports,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as reports,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as health,
         _metrics_folder() as metrics_dir,
     ):
-        reports.bind(str(run_dir / settings.REPORTS))
-        health.bind(str(run_dir / settings.HEALTH))
-        health.listen(stack.BACKLOG)
+        for listener, name in ((reports, settings.REPORTS), (health, settings.HEALTH)):
+            listener.bind(str(run_dir / name))
+            listener.listen(stack.BACKLOG)
         os.environ[settings.RUN_DIR_VARIABLE] = str(run_dir)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
         # Every compute library reads this when it is imported.
@@ -71,10 +71,12 @@ def _serve(current: Settings, run_dir: Path, stop: StopRequest) -> int:
         for process in processes:
             process.start()
         # Imported now: asyncio takes 0.05 s, in which the model is already being loaded.
+        import asyncio
+
         from byoc.serving.standby import Standby
 
-        standby = Standby(run_dir, server, reports, health)
-        return standby.run(_supervise(processes, standby, stop, run_dir))
+        standby = Standby(run_dir, server)
+        return asyncio.run(standby.run(reports, health, _supervise(processes, standby, stop, run_dir)))
 
 
 def _metrics_folder() -> "tempfile.TemporaryDirectory[str]":

@@ -25,6 +25,7 @@ EACH_VARIABLE = "BYOC_LOAD_IN_EACH_WORKER"
 HEARTBEAT_SECONDS = 1.0
 
 _loaded = threading.Event()
+_kept: list[socket.socket] = []
 
 
 def is_shared(settings: Settings) -> bool:
@@ -42,7 +43,9 @@ def on_starting(arbiter: Any) -> None:
     """Run once, when the model is loaded, if it is shared, and nothing is forked yet."""
     if not arbiter.cfg.preload_app:
         return
-    if (threads := _threads()) > 1:
+    tasks = Path("/proc/self/task")  # of native libraries too
+    threads = len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+    if threads > 1:
         say(f"loading started {threads - 1} thread(s), which a fork would lose: each worker loads by itself")
         os.environ[EACH_VARIABLE] = "1"
         os.execv(sys.executable, sys.orig_argv)
@@ -77,14 +80,10 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _report(state: str, reason: str = "") -> None:
+    """Tell `serve`, and wait until it knows. The connection stays open: its end means the worker's."""
     if folder := run_dir():
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out, suppress(OSError):
-            out.sendto(f"{os.getpid()} {state} {reason}"[:2000].encode(), str(folder / REPORTS))
-
-
-def _threads() -> int:
-    """Threads of this process, those of native libraries too."""
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:  # a system without /proc
-        return threading.active_count()
+        _kept.append(connection := socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        with suppress(OSError):
+            connection.connect(str(folder / REPORTS))
+            connection.sendall(f"{state} {reason}"[:2000].encode() + b"\n")
+            connection.recv(1)
