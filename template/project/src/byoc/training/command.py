@@ -43,11 +43,11 @@ def run() -> int:
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     gc.disable()  # imports leave next to no garbage, and searching for it makes a start 10 % longer
     try:
-        from byoc import framework, gpu, job, manifest, resources
+        from byoc import framework, job, machine, manifest
 
-        if gpu.required() and not gpu.count():
+        if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
-        say(framework.prepare(threads=resources.cpus()))
+        say(framework.prepare(threads=machine.cpus()))
         model = importlib.import_module("model")
         gc.freeze()
         gc.enable()

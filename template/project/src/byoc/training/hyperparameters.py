@@ -7,8 +7,9 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from byoc.errors import JobError
 from pydantic import AliasChoices, BaseModel, ValidationError
+
+from byoc.errors import JobError
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
