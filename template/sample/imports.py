@@ -1,3 +1,3 @@
 from byoc.errors import JobError
-from byoc.paths import atomic
 from byoc.job import Job
+from byoc.paths import atomic

@@ -15,8 +15,7 @@ import pytest
 try:
     import numpy as np
 
-    from byoc import framework, job, paths, payloads
-    from byoc.training import metric_definitions as metrics
+    from byoc import framework, job, metrics, paths, payloads
 
     framework.prepare(threads=1)
     import model
