@@ -115,9 +115,9 @@ def check(**options: Any) -> int:
     Runs its containers as SageMaker does and judges rule by rule. Exits with 0 if none failed, 1 if one did,
     and 2 if the check could not be made.
     """
-    from sagegen.check.run import check
+    from sagegen.check.run import Options, check
 
-    return check(**options)
+    return check(Options(**options))
 
 
 def main() -> None:

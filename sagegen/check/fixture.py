@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from sagegen.check.containers import make_tar
+from sagegen.engine import make_tar
 from sagegen.errors import USAGE, SagegenError
 
 GARBAGE = bytes(range(128, 256)) * 8 + b"\x00this is not data\xff\xfe"

@@ -9,22 +9,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-from docker.errors import DockerException
-
-from sagegen.check import core, table
-from sagegen.check.bench import Bench, Payload
-from sagegen.check.containers import Closed, Lab
+from sagegen.check import core, explain
 from sagegen.check.core import Evidence, Outcome, Rule, Scenario, Skip, Verdict
 from sagegen.check.fixture import Fixture
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Progress
 from sagegen.check.reports import Report, write
-from sagegen.check.scenarios.training import TRAIN
-from sagegen.engine import Engine
+from sagegen.check.rig import Payload, Rig
+from sagegen.check.scenarios.train import TRAIN
+from sagegen.engine import Closed, Engine, Lab, answering
 from sagegen.errors import FAILED, USAGE, SagegenError
 
 PARALLEL = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of `sagegen check`, option by option."""
+
+    image: str | None
+    only: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    opt_ml: Path | None = None
+    payload: Path | None = None
+    content_type: str | None = None
+    gpus: str | None = None
+    cpus: float | None = None
+    timeout: float | None = None
+    format_: str = "table"
+    output: Path | None = None
+    json_file: Path | None = None
+    list_rules: bool = False
+    explain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,50 +60,33 @@ class Request:
     again: bool = True
 
 
-def check(
-    image: str | None,
-    only: tuple[str, ...],
-    rule: tuple[str, ...],
-    skip: tuple[str, ...],
-    opt_ml: Path | None,
-    payload: Path | None,
-    content_type: str | None,
-    gpus: str | None,
-    cpus: float | None,
-    timeout: float | None,
-    format_: str,
-    output: Path | None,
-    json_file: Path | None,
-    list_rules: bool,
-    explain: str | None,
-) -> int:
-    """The command."""
-    if list_rules:
-        print(table.listing())
+def check(options: Options) -> int:
+    """Run the command; return its exit status."""
+    if options.list_rules:
+        print(explain.listing())
         return 0
-    if explain:
-        print(table.explain(explain))
+    if options.explain:
+        print(explain.explain(options.explain))
         return 0
-    if not image:
+    if not options.image:
         raise SagegenError("which image? – sagegen check IMAGE, or --list", USAGE)
-    chosen = choose(only, rule, skip)
     request = Request(
-        image,
-        tuple(chosen),
-        opt_ml,
-        _payload(payload, content_type),
-        gpus is not None,
-        cpus,
-        Limits.make(timeout),
+        options.image,
+        tuple(choose(options.only, options.rule, options.skip)),
+        options.opt_ml,
+        _payload(options.payload, options.content_type),
+        options.gpus is not None,
+        options.cpus,
+        Limits.make(options.timeout),
     )
     try:
         engine = Engine.connect()
     except SagegenError as error:
         raise SagegenError(str(error), USAGE) from error
     report = run(engine, request)
-    if json_file:
-        write(report, "json", json_file)
-    write(report, format_, output)
+    if options.json_file:
+        write(report, "json", options.json_file)
+    write(report, options.format_, options.output)
     return FAILED if any(v.outcome is Outcome.FAIL for v in report.verdicts.values()) else 0
 
 
@@ -124,27 +124,25 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     fixture = Fixture(request.opt_ml)
     share = request.limits.memory_share
     lab = Lab(engine, request.image, gpus=request.gpus, cpus=request.cpus, memory_share=share)
-    bench = Bench(lab, fixture, request.payload, request.limits)
+    rig = Rig(lab, fixture, request.payload, request.limits)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
         # A model is given and nobody asks about training: it need not run.
         needed = [one for one in needed if one is not TRAIN]
     progress = progress or Progress(request.image)
     try:
-        with progress:
+        with answering(USAGE), progress:
             evidence = Evidence()
-            Scheduler(bench, needed, evidence, progress).run()
+            Scheduler(rig, needed, evidence, progress).run()
             verdicts = {one: one.verdict(evidence) for one in request.rules}
-            again = look_again(bench, verdicts, evidence, progress) if request.again else {}
-    except (DockerException, requests.RequestException) as error:
-        raise SagegenError(f"the engine failed: {error} – try again", USAGE) from error
+            again = look_again(rig, verdicts, evidence, progress) if request.again else {}
     finally:
         lab.close()
     return Report(request.image, verdicts, time.monotonic() - begun, again)
 
 
 def look_again(
-    bench: Bench, verdicts: dict[Rule, Verdict], evidence: Evidence, progress: Progress
+    rig: Rig, verdicts: dict[Rule, Verdict], evidence: Evidence, progress: Progress
 ) -> dict[Rule, Verdict]:
     """Repeat what a busy machine can spoil for the rules that were broken; return what was found at first.
 
@@ -156,7 +154,7 @@ def look_again(
         if verdict.outcome in (Outcome.FAIL, Outcome.WARN) and any(s.again for s in one.needs)
     }
     scenarios = list(dict.fromkeys(s for one in broken for s in one.needs if s.again))
-    Scheduler(bench, scenarios, evidence, progress, parallel=1).run()
+    Scheduler(rig, scenarios, evidence, progress, parallel=1).run()
     for one in broken:
         verdicts[one] = one.verdict(evidence)
     return broken
@@ -167,13 +165,13 @@ class Scheduler:
 
     def __init__(
         self,
-        bench: Bench,
+        rig: Rig,
         scenarios: list[Scenario[Any]],
         evidence: Evidence,
         progress: Progress,
         parallel: int = PARALLEL,
     ) -> None:
-        self._bench = bench
+        self._bench = rig
         # First those for which most others wait.
         self._waiting = sorted(scenarios, key=lambda one: -_followers(one, scenarios))
         self._progress = progress

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from mutants import Mutant
 
-from sagegen.check.bench import Payload
-from sagegen.check.containers import make_tar
 from sagegen.check.core import Area, Outcome
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
+from sagegen.check.rig import Payload
 from sagegen.check.run import Request, choose, run
-from sagegen.engine import Engine
+from sagegen.engine import Engine, make_tar
 
 HERE = Path(__file__).parent
 REPOSITORY = f"sagegen-mutants-{uuid.uuid4().hex[:8]}"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagegen.check import core
-from sagegen.check.scenarios import serving, training
+from sagegen.check.scenarios import bad_jobs, serving, variants
+from sagegen.check.scenarios import train as job
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
 
 #: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
 WEB = rules_of((serving.SERVE,))
-CONFIG = rules_of((training.TRAIN,), (training.VARIANTS,))
+CONFIG = rules_of((job.TRAIN,), (variants.VARIANTS,))
 SMALL = ("S-75", "SV-03", "SV-04", "S-13")
-END = rules_of((training.TRAIN,), (training.TRAIN, training.BAD), (training.EMPTY,))
+END = rules_of((job.TRAIN,), (job.TRAIN, bad_jobs.BAD), (bad_jobs.EMPTY,))
 
 
 def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from sagegen.check import core
-from sagegen.check.bench import Bench
-from sagegen.check.containers import Exit
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
+from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
 from sagegen.check.probe import Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
+from sagegen.check.rig import Rig
 from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.image import IMAGE, Image
+from sagegen.check.scenarios.interruption import goes_on, repeats
 from sagegen.check.scenarios.serving import SERVE, Serving, Startup
-from sagegen.check.scenarios.training import TRAIN, Base, Run, goes_on, repeats
+from sagegen.check.scenarios.train import TRAIN, Base
+from sagegen.engine import Exit
 
 GOOD = Image(
     "image",
@@ -85,16 +87,16 @@ def test_before_a_breach_that_a_busy_machine_can_cause_is_reported_it_is_measure
     times: list[float], outcome: Outcome
 ) -> None:
     left = iter(times)
-    measure = core.scenario("measure", again=True)(lambda bench, evidence: next(left))
-    settled = core.scenario("settled")(lambda bench, evidence: pytest.fail("this needs no second look"))
+    measure = core.scenario("measure", again=True)(lambda rig, evidence: next(left))
+    settled = core.scenario("settled")(lambda rig, evidence: pytest.fail("this needs no second look"))
     fast = made_up("T-01", measure, lambda e: core.passed("fast") if e[measure] < 1 else core.broken("slow"))
     other = made_up("T-02", settled, lambda e: core.broken("as ever"))
     evidence = Evidence()
     evidence.add(settled, None)
-    bench = Bench(NoLab(), None, None, Limits())  # type: ignore[arg-type]
-    Scheduler(bench, [measure], evidence, Silent()).run()
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    Scheduler(rig, [measure], evidence, Silent()).run()
     verdicts = {one: one.verdict(evidence) for one in (fast, other)}
-    first = look_again(bench, verdicts, evidence, Silent())
+    first = look_again(rig, verdicts, evidence, Silent())
     assert verdicts[fast].outcome is outcome
     assert verdicts[other].outcome is Outcome.FAIL
     assert set(first) == ({fast} if len(times) > 1 else set())
@@ -126,7 +128,7 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:
-    return core.Rule(identity, "", core.Level.MUST, core.Area.TRAIN, "", "", "", (needs,), judge)
+    return core.Rule(identity, core.Area.TRAIN, "", "", "", (needs,), judge)
 
 
 def log(*lines: str) -> Run:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from bank import Bank, breaches
 
-from sagegen.check.containers import PID_LABEL
 from sagegen.check.reports import Report
+from sagegen.engine.sweeping import PID_LABEL
 
 pytestmark = pytest.mark.mutants
 

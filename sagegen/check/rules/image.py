@@ -7,7 +7,6 @@ import re
 from sagegen.check.core import (
     Area,
     Evidence,
-    Level,
     Verdict,
     broken,
     doubtful,
@@ -42,9 +41,7 @@ def _command(image: Image, name: str) -> Verdict:
 
 @rule(
     "T-02",
-    Level.MUST,
     STATIC,
-    "`train` can be found and executed",
     why="Without an ENTRYPOINT Docker looks for an executable `train` on the PATH, and the job dies at once.",
     fix="Put an executable `train` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
     page=TRAINING_PAGE,
@@ -56,9 +53,7 @@ def train_command(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-02",
-    Level.MUST,
     STATIC,
-    "`serve` can be found and executed",
     why="Without an ENTRYPOINT Docker looks for an executable `serve` on the PATH; else no endpoint starts.",
     fix="Put an executable `serve` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
     page=SERVING_PAGE,
@@ -70,9 +65,7 @@ def serve_command(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-03",
-    Level.MUST,
     STATIC,
-    "ENTRYPOINT in exec form",
     why="In shell form PID 1 is a shell that keeps SIGTERM to itself and drops the argument `train`.",
     fix='Write ENTRYPOINT ["program", "argument"] instead of ENTRYPOINT program argument.',
     page=TRAINING_PAGE,
@@ -88,9 +81,7 @@ def exec_form(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-04",
-    Level.MUST,
     STATIC,
-    "tini is not the ENTRYPOINT",
     why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
     fix="Let your own program be PID 1: it forwards SIGTERM and passes on exit codes.",
     page=TRAINING_PAGE,
@@ -106,9 +97,7 @@ def no_tini(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-07",
-    Level.MUST,
     STATIC,
-    "Nothing is baked under /opt/ml",
     why="SageMaker mounts its own /opt/ml: what the image has there may be invisible.",
     fix="Keep programs elsewhere, for example in /opt/program.",
     page=TRAINING_PAGE,
@@ -129,9 +118,7 @@ def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-10",
-    Level.MUST,
     STATIC,
-    "The image runs as root",
     why="SageMaker makes /opt/ml for root; another user can write neither model nor failure file.",
     fix="Remove USER from the Dockerfile, or end it with USER root.",
     page=SERVING_PAGE,
@@ -147,9 +134,7 @@ def root_user(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-76",
-    Level.PLATFORM,
     STATIC,
-    "No NVIDIA driver in the image",
     why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
     fix="Install the CUDA runtime only: no nvidia-smi, no libcuda but in compat/ and stubs/.",
     page=TRAINING_PAGE,
@@ -164,9 +149,7 @@ def no_driver(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-77",
-    Level.OBSERVED,
     STATIC,
-    "GPU images ask for the driver's libraries",
     why="The NVIDIA runtime gives a container only the devices and libraries that these variables name.",
     fix="ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     page="https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html",
@@ -184,9 +167,7 @@ def gpu_variables(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-81",
-    Level.RECOMMENDED,
     STATIC,
-    "The image has /bin/sh",
     why="Remote debugging of a training job opens a shell inside the container.",
     fix="Use a base image with a shell rather than a distroless one.",
     page="train-remote-debugging",
@@ -199,9 +180,7 @@ def has_shell(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-01",
-    Level.OBSERVED,
     STATIC,
-    "The manifest is Docker's, not OCI's",
     why="CreateModel refuses OCI manifests and indexes: an image that trains well cannot be hosted.",
     fix="docker buildx build --provenance=false --sbom=false -o type=image,oci-mediatypes=false,push=true",
     page="https://github.com/aws/amazon-sagemaker-feedback/issues/180",
@@ -219,9 +198,7 @@ def docker_manifest(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-04",
-    Level.MUST,
     STATIC,
-    "Built for the instances' processor",
     why="All training, batch and most hosting instances are linux/amd64: others end in `exec format error`.",
     fix="Build with --platform linux/amd64 (linux/arm64 only for hosting on Graviton).",
     page="realtime-endpoints-graviton",
@@ -239,9 +216,7 @@ def architecture(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-11",
-    Level.RECOMMENDED,
     STATIC,
-    "No VOLUME under /opt/ml",
     why="An anonymous volume there competes with SageMaker's own mounts and can hide data or models.",
     fix="Remove VOLUME /opt/ml… from the Dockerfile; the base image may have it too.",
     page=TRAINING_PAGE,
@@ -255,9 +230,7 @@ def no_volume(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-12",
-    Level.RECOMMENDED,
     STATIC,
-    "`train` and `serve` are well-formed scripts",
     why="A CRLF after the shebang, or no shebang, ends in `no such file` or `exec format error`.",
     fix="Save the files with LF (.gitattributes: * text=auto eol=lf), begin with #!, and set the x bit.",
     page="https://github.com/aws/amazon-sagemaker-examples/issues/744",
@@ -291,9 +264,7 @@ SECRETS = {
 
 @rule(
     "SEC-04",
-    Level.RECOMMENDED,
     STATIC,
-    "No secrets in the image's settings",
     why="ENV, labels and build commands can be read by everybody who may pull the image.",
     fix="Use build secrets (RUN --mount=type=secret) and, at run time, roles or Secrets Manager.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
@@ -313,9 +284,7 @@ def no_secrets(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-01",
-    Level.IF_USED,
     STATIC,
-    "At most 10 GB, as serverless endpoints require",
     why="A serverless endpoint refuses larger images, and every instance downloads them.",
     fix="Leave compilers, caches and test data out; use a slim base image and multi-stage builds.",
     page="serverless-endpoints",

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagegen.check.bench import Bench
-from sagegen.check.containers import PROGRAMS
 from sagegen.check.core import Evidence, scenario
+from sagegen.check.rig import Rig
+from sagegen.engine.images import PROGRAMS, export, find, history, manifest_type
 
 DRIVER = re.compile(
     r"(^|/)(libcuda\.so\.\d{3}[\d.]*|libnvidia-ml\.so\.\d{3}[\d.]*|nvidia-smi|nvidia\.ko(\.\w+)?)$"
@@ -85,15 +85,15 @@ WANTED = (
 
 
 @scenario("image")
-def IMAGE(bench: Bench, _: Evidence) -> Image:
+def IMAGE(rig: Rig, _: Evidence) -> Image:
     """Reads the image's configuration and looks for files."""
-    lab = bench.lab
-    image = Image(lab.image, lab.attributes, lab.history(), lab.manifest_type(), bench.declares("serverless"))
+    lab = rig.lab
+    image = Image(lab.image, lab.attributes, history(lab), manifest_type(lab), rig.declares("serverless"))
     search = [p.rstrip("/") for p in image.environment.get("PATH", "/usr/bin:/bin").split(":")]
     found: dict[str, Program] = {}
     with suppress(tarfile.TarError):
-        files = lab.find(WANTED)
-        for file in lab.export() if files is None else files:
+        files = find(lab, WANTED)
+        for file in export(lab) if files is None else files:
             if file.kind == "d":
                 continue
             if file.path.startswith("/opt/ml/"):

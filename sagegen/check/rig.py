@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagegen.check.containers import Box, Lab, Spec, Volume, make_tar
+from sagegen.check.core import Skip
 from sagegen.check.fixture import Fixture, Job
 from sagegen.check.limits import Limits
+from sagegen.engine import Box, Lab, Spec, Volume, make_tar
 
 if TYPE_CHECKING:
     from sagegen.check.probe import Address
@@ -40,7 +41,7 @@ class Kept:
     place: ExitStack  # takes it down
 
 
-class Bench:
+class Rig:
     """Shared by all scenarios of one check."""
 
     def __init__(self, lab: Lab, fixture: Fixture, payload: Payload | None, limits: Limits) -> None:
@@ -64,6 +65,11 @@ class Bench:
     def declares(self, feature: str) -> bool:
         """Whether the image says, by a label for which SageMaker has none, that it has a feature."""
         return feature in self.labels.get("sagegen.features", "").split()
+
+    def require(self, feature: str) -> None:
+        """Skip the scenario where the image does not claim a feature by the check's own label."""
+        if not self.declares(feature):
+            raise Skip(f'not claimed: the image has no label sagegen.features="{feature}"')
 
     def keep(self, purpose: str, kept: Kept) -> None:
         """Leave a healthy server to a later scenario; what nobody takes goes with the lab."""

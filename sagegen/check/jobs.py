@@ -1,0 +1,123 @@
+"""Training containers: run one from start to end, and write down what it left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from sagegen.check.fixture import Job
+from sagegen.check.rig import Rig, tree
+from sagegen.engine import Box, Exit, File, StartFailed
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training container from start to end."""
+
+    line: str
+    exit: Exit
+    start_error: str = ""
+    log: list[tuple[float, str]] = field(default_factory=list)
+    failure: bytes | None = None
+    model: Mapping[str, File] = field(default_factory=dict)
+    output: Mapping[str, File] = field(default_factory=dict)
+    checkpoints: Mapping[str, File] = field(default_factory=dict)
+    written: int = 0
+    model_archive: IO[bytes] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """It ran and ended with 0."""
+        return not self.start_error and self.exit.code == 0
+
+    @property
+    def text(self) -> str:
+        """The log."""
+        return "\n".join(text for _, text in self.log)
+
+    @property
+    def end(self) -> str:
+        """How it ended, for people."""
+        if self.start_error:
+            return f"cannot start: {self.start_error}"
+        if self.exit.running:
+            return f"still running after {self.exit.seconds:.0f} s"
+        memory = ", out of memory" if self.exit.out_of_memory else ""
+        return f"exit code {self.exit.code}{memory} after {self.exit.seconds:.1f} s{self._last()}"
+
+    def _last(self) -> str:
+        last = next((text for _, text in reversed(self.log) if text.strip()), "")
+        return f": {last.strip()[:160]}" if last and self.exit.code else ""
+
+    def needs_network(self) -> bool:
+        """Its log complains that the network is gone."""
+        return bool(NETWORK.search(self.text))
+
+
+NETWORK = re.compile(
+    r"name resolution|Name or service not known|nodename nor servname|Network is unreachable|No route to host"
+    r"|Could not resolve host|getaddrinfo|Max retries exceeded|Connection timed out|Temporary failure",
+    re.IGNORECASE,
+)
+
+
+def train(
+    rig: Rig,
+    job: Job,
+    *,
+    network: str | None = None,
+    checkpoints: IO[bytes] | None = None,
+    during: Callable[[Box], None] | None = None,
+    keep_model: bool = False,
+    seconds: float | None = None,
+) -> Run:
+    """Run one job to its end."""
+    own = rig.lab.network() if job.network and network is None else network
+    spec, line = rig.training(job, own)
+    with rig.lab.container(spec) as box:
+        box.write("/opt/ml", tree(job))
+        if checkpoints:
+            checkpoints.seek(0)
+            box.write("/opt/ml", checkpoints)
+        try:
+            box.start()
+        except StartFailed as error:
+            return Run(line, Exit(None, 0.0), str(error))
+        if during:
+            during(box)
+        state = box.wait(seconds or rig.limits.timeout)
+        if state.running:
+            box.signal("SIGKILL")
+            box.wait(10)
+        return record(box, line, state, keep_model=keep_model)
+
+
+def record(box: Box, line: str, state: Exit, *, keep_model: bool = False) -> Run:
+    """Write down what an ended training container left."""
+    failure = box.files("/opt/ml/output")
+    archive = box.archive("/opt/ml/model") if keep_model else None
+    return Run(
+        line,
+        state,
+        log=box.logs(),
+        failure=failure["failure"].content if "failure" in failure else None,
+        output=failure,
+        model=box.files("/opt/ml/model"),
+        checkpoints=box.files("/opt/ml/checkpoints"),
+        written=box.written_bytes(),
+        model_archive=archive,
+    )
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """The results of calls that run at the same time."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def patience(rig: Rig, base: Run) -> float:
+    """Enough for a job that is like one that took so long, and no more."""
+    return min(rig.limits.timeout, 30 + 5 * base.exit.seconds)
