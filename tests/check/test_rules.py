@@ -127,6 +127,35 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
     assert rule.verdict(evidence).outcome is outcome
 
 
+def test_a_breach_that_was_read_elsewhere_is_not_said_to_be_looked_at_twice() -> None:
+    measure = core.scenario("measure", again=True)(lambda rig, evidence: pytest.fail("looked at again"))
+    settled = core.scenario("settled")(lambda rig, evidence: None)
+
+    def judge(found: Evidence) -> Verdict:
+        return core.broken("seen elsewhere") if found[settled] is None else core.passed(found[measure])
+
+    one = core.Rule("T-01", core.Area.TRAIN, "", "", "", (settled, measure), judge)
+    evidence = Evidence()
+    evidence.add(settled, None)
+    evidence.add(measure, "fine")
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    assert look_again(rig, {one: one.verdict(evidence)}, evidence, Silent()) == {}
+
+
+def test_a_second_look_that_sees_nothing_leaves_the_first_verdict() -> None:
+    def vanished(rig: Rig, evidence: Evidence) -> float:
+        raise Skip("the job ended too early")
+
+    measure = core.scenario("measure", again=True)(vanished)
+    one = made_up("T-01", measure, lambda e: core.broken("slow") if e[measure] else core.passed(""))
+    evidence = Evidence()
+    evidence.add(measure, 9.0)
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    verdicts = {one: one.verdict(evidence)}
+    assert look_again(rig, verdicts, evidence, Silent()) == {}
+    assert verdicts[one].outcome is Outcome.FAIL
+
+
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:
     return core.Rule(identity, core.Area.TRAIN, "", "", "", (needs,), judge)
 

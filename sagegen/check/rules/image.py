@@ -16,12 +16,11 @@ from sagegen.check.core import (
     unclaimed,
 )
 from sagegen.check.limits import Limits
+from sagegen.check.pages import DOCKERFILE, INFERENCE
 from sagegen.check.scenarios.image import IMAGE, Image
 
 STATIC = Area.STATIC
 NEEDS = (IMAGE,)
-TRAINING_PAGE = "your-algorithms-training-algo-dockerfile"
-SERVING_PAGE = "your-algorithms-inference-code"
 ROOT = ("", "0", "root", "0:0", "root:root", "0:root", "root:0")
 
 
@@ -44,7 +43,7 @@ def _command(image: Image, name: str) -> Verdict:
     STATIC,
     why="Without an ENTRYPOINT Docker looks for an executable `train` on the PATH, and the job dies at once.",
     fix="Put an executable `train` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def train_command(evidence: Evidence) -> Verdict:
@@ -56,7 +55,7 @@ def train_command(evidence: Evidence) -> Verdict:
     STATIC,
     why="Without an ENTRYPOINT Docker looks for an executable `serve` on the PATH; else no endpoint starts.",
     fix="Put an executable `serve` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def serve_command(evidence: Evidence) -> Verdict:
@@ -68,7 +67,7 @@ def serve_command(evidence: Evidence) -> Verdict:
     STATIC,
     why="In shell form PID 1 is a shell that keeps SIGTERM to itself and drops the argument `train`.",
     fix='Write ENTRYPOINT ["program", "argument"] instead of ENTRYPOINT program argument.',
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def exec_form(evidence: Evidence) -> Verdict:
@@ -84,7 +83,7 @@ def exec_form(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
     fix="Let your own program be PID 1: it forwards SIGTERM and passes on exit codes.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_tini(evidence: Evidence) -> Verdict:
@@ -100,7 +99,7 @@ def no_tini(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker mounts its own /opt/ml: what the image has there may be invisible.",
     fix="Keep programs elsewhere, for example in /opt/program.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
@@ -121,7 +120,7 @@ def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker makes /opt/ml for root; another user can write neither model nor failure file.",
     fix="Remove USER from the Dockerfile, or end it with USER root.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def root_user(evidence: Evidence) -> Verdict:
@@ -137,7 +136,7 @@ def root_user(evidence: Evidence) -> Verdict:
     STATIC,
     why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
     fix="Install the CUDA runtime only: no nvidia-smi, no libcuda but in compat/ and stubs/.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_driver(evidence: Evidence) -> Verdict:
@@ -219,7 +218,7 @@ def architecture(evidence: Evidence) -> Verdict:
     STATIC,
     why="An anonymous volume there competes with SageMaker's own mounts and can hide data or models.",
     fix="Remove VOLUME /opt/ml… from the Dockerfile; the base image may have it too.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_volume(evidence: Evidence) -> Verdict:
