@@ -110,6 +110,10 @@ class Bank:
             self._built.append(name)
         return name
 
+    def source(self, name: str) -> str:
+        """A program of the healthy image."""
+        return self._files[name]
+
     def mutant(self, mutant: Mutant) -> str:
         """Make the image of a mutant."""
         if mutant.made == "arm64":

@@ -173,6 +173,7 @@ def no_toolkit_variables(evidence: Evidence) -> Verdict:
 def logs(evidence: Evidence) -> Verdict:
     run = evidence[TRAIN].started()
     if not any(text.strip() for _, text in run.log):
+        evidence[TRAIN].ended()
         return broken("nothing was logged", run.line)
     late = run.exit.finished_at - run.log[0][0] if run.exit.finished_at else run.exit.seconds
     if run.exit.seconds > 10 and len(run.log) > 10 and late < 0.05 * run.exit.seconds:
