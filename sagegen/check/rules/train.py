@@ -118,7 +118,7 @@ def _no_effect(run: Run, bad: Bad) -> Verdict | None:
     """A doubt where hyperparameters change nothing."""
     impossible, other = bad.runs.get(IMPOSSIBLE), bad.other
     if impossible and impossible.ok and impossible.model and bad.changed:
-        return doubtful("'not-a-value!' for each of them is as good as a number", impossible.line)
+        return doubtful("every hyperparameter was 'not-a-value!', and the job succeeded", impossible.line)
     if other and other.ok and _contents(other) == _contents(run):
         return doubtful(f"{bad.changed}: the model stays the same, byte for byte", other.line)
     return None
