@@ -103,8 +103,8 @@ def train(
         if during:
             during(box)
         seconds = seconds or rig.limits.timeout
-        # On a GPU a job may rightly leave the CPU alone.
         seen: dict[str, Any] = {}
+        # A job that computes on a GPU may use no CPU meanwhile.
         state = box.wait(seconds) if waits or rig.lab.gpus else _watch(box, rig, seconds, seen)
         if state.running:
             box.signal("SIGKILL")

@@ -141,6 +141,8 @@ def test_a_finished_check_leaves_nothing(bank: Bank, tmp_path: Path) -> None:
         [],
         ["sagegen/there-is-no-such-image"],
         ["image", "--rule", "T-999"],
+        ["image", "--only", "serve", "--rule", "T-01"],
+        ["image", "--env", "A"],
         ["image", "--payload", __file__],
         ["image", "--only", "everything"],
         ["image", "--opt-ml", tempfile.gettempdir() + "/there-is-no-such-folder"],
