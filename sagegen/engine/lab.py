@@ -50,8 +50,8 @@ class Lab:
         self._id = secrets.token_hex(6)
         self._labels = labels(self._id)
         self._closed = threading.Event()
-        # In threads of its own: Ctrl-C in the main thread must not interrupt the engine's answer, for what the
-        # engine creates without telling its name could not be removed.
+        # In threads of its own, whose wait for the engine's answer Ctrl-C does not interrupt: what the engine
+        # creates without telling its name could not be removed.
         self._creations = ThreadPoolExecutor(thread_name_prefix="create")
         self._lock = threading.Lock()
         self._network: str | None = None
