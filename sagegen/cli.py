@@ -99,6 +99,8 @@ def matrix(**options: Any) -> int:
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
               help="A request that the model answers.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
+@click.option("--env", multiple=True, metavar="KEY=VALUE",
+              help="Environment of every job and model container; repeatable.")  # fmt: skip
 @click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")
 @click.option("--cpus", type=click.FloatRange(min=0.1), envvar="SAGEGEN_CHECK_CPUS", metavar="N",
               help="CPUs of each container (default: all) [env: SAGEGEN_CHECK_CPUS].")  # fmt: skip
@@ -118,9 +120,9 @@ def check(**options: Any) -> int:
     Runs its containers as SageMaker does and judges rule by rule. Exits with 0 if none failed, 1 if one did,
     and 2 if the check could not be made.
     """
-    from sagegen.check.run import check
+    from sagegen.check.run import Options, check
 
-    return check(**options)
+    return check(Options(**options))
 
 
 def main() -> None:

@@ -41,7 +41,6 @@ def test_the_healthy_image_keeps_every_rule(bank: Bank) -> None:
     assert breaches(report) == {}
     skipped = {rule.id for rule, verdict in report.verdicts.items() if verdict.outcome is Outcome.SKIP}
     assert skipped == UNJUDGED
-    assert report.seconds < 180
 
 
 def test_no_rule_without_a_mutant() -> None:
@@ -53,6 +52,9 @@ def test_no_rule_without_a_mutant() -> None:
     "identity, outcome",
     [
         ("T-10", Outcome.FAIL),  # MUST
+        ("T-60-ignored", Outcome.FAIL),
+        ("T-51-tail-only", Outcome.FAIL),
+        ("T-51-banner", Outcome.FAIL),
         ("S-50", Outcome.FAIL),  # MUST*, claimed
         ("T-41", Outcome.FAIL),  # ENV
         ("T-37", Outcome.WARN),  # REC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule, skipped
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.batch import TRANSFORM, Transform, claimed_bytes
 from sagegen.check.scenarios.serving import SERVE
@@ -31,9 +31,7 @@ def _records(evidence: Evidence) -> Transform:
 
 @rule(
     "B-02",
-    Level.PLATFORM,
     Area.BATCH,
-    "Serves with SAGEMAKER_BATCH=True, as local mode writes it",
     why="The service sets true, the SDK's local mode True.",
     fix="Compare the variable without regard to case.",
     page=PAGE,
@@ -48,9 +46,7 @@ def batch_variable(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-03",
-    Level.PLATFORM,
     Area.BATCH,
-    "Serves with every variable of a transform job",
     why="Payload size, strategy and concurrency are set where the user chose them.",
     fix="Read SAGEMAKER_MAX_PAYLOAD_IN_MB, SAGEMAKER_BATCH_STRATEGY and SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
     " with defaults.",
@@ -66,9 +62,7 @@ def batch_variables(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-04",
-    Level.OPTIONAL,
     Area.BATCH,
-    "GET /execution-parameters: valid, or a fast 404",
     why="A transform job asks before its first request; a hang or a wrong answer delays or misleads it.",
     fix='{"MaxConcurrentTransforms": 8, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}; their product'
     " is at most 100 MB.",
@@ -110,9 +104,7 @@ def _wrong(answer: Exchange) -> str | None:
 
 @rule(
     "B-07",
-    Level.IF_USED,
     Area.BATCH,
-    "Takes the payload that it promises",
     why="MaxPayloadInMB of /execution-parameters becomes the size of the job's requests.",
     fix="Let the server's limit and /execution-parameters come from the same number.",
     page=BATCH,
@@ -131,9 +123,7 @@ def promised_payload(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-08",
-    Level.PLATFORM,
     Area.BATCH,
-    "Takes chunked bodies without a Content-Length",
     why="With MaxPayloadInMB=0 a transform job streams each file in HTTP chunks.",
     fix="Use a server that decodes chunked requests (wsgi.input_terminated in Flask and gunicorn).",
     page=BATCH,
@@ -152,9 +142,7 @@ def chunked(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-09",
-    Level.PLATFORM,
     Area.BATCH,
-    "One record, several, or a whole file",
     why="SplitType and BatchStrategy decide how many records a request holds.",
     fix="Predict on as many rows as there are.",
     page=BATCH,
@@ -170,9 +158,7 @@ def any_number(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-10",
-    Level.RECOMMENDED,
     Area.BATCH,
-    "As many records come back as were sent",
     why="The job joins outputs to inputs by position: one too few, and all that follow are wrong.",
     fix="One output line per input line, whether or not the last one ends in a newline.",
     page="batch-transform-data-processing",
@@ -190,9 +176,7 @@ def same_number(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-11",
-    Level.PLATFORM,
     Area.BATCH,
-    "The answer's Content-Type is the Accept",
     why="Joining inputs and outputs needs both in the same type.",
     fix="Produce the type that Accept names, and say so in Content-Type.",
     page="batch-transform-data-processing",
@@ -213,9 +197,7 @@ def same_type(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-12",
-    Level.PLATFORM,
     Area.BATCH,
-    "A bad record fails fast, or keeps its place",
     why="It fails its whole file: with a 4xx at once, or with a placeholder line that keeps the order.",
     fix="Answer 400 naming the record, or write ERROR in its place; never drop it.",
     page="batch-transform-errors",

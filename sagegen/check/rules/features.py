@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.features import ATTRIBUTES, BIDIRECTIONAL, SESSION, STREAM, Answers
 from sagegen.check.scenarios.image import IMAGE
@@ -18,9 +18,7 @@ SESSION_ID = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*;\sExpires=\d{4}-\d{2}-\d{2
 
 @rule(
     "S-27",
-    Level.IF_USED,
     Area.SERVE,
-    "Custom attributes come back",
     why="The client gets X-Amzn-SageMaker-Custom-Attributes only if the container sets it in its answer.",
     fix="Set the header, at most 1024 visible ASCII characters.",
     page=RUNTIME,
@@ -36,9 +34,7 @@ def custom_attributes(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-60",
-    Level.IF_USED,
     Area.SERVE,
-    "A response stream arrives piece by piece",
     why="A proxy or server that buffers turns a stream into one late answer.",
     fix="Answer with HTTP chunks, flush each, and switch proxy buffering off.",
     page="realtime-endpoints-test-endpoints",
@@ -61,9 +57,7 @@ def response_stream(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-70",
-    Level.IF_USED,
     Area.SERVE,
-    "Stateful sessions open and go on",
     why="The session's ID and its end travel in a header whose form SageMaker checks.",
     fix="On NEW_SESSION answer X-Amzn-SageMaker-Session-Id: <id>; Expires=YYYY-MM-DDTHH:MM:SSZ.",
     page="stateful-sessions",
@@ -86,9 +80,7 @@ def _answer(found: Answers, index: int) -> Exchange:
 
 @rule(
     "S-65",
-    Level.IF_USED,
     Area.SERVE,
-    "The label says that there are bidirectional streams",
     why="Without it SageMaker does not open such a connection.",
     fix=f"LABEL {BIDIRECTIONAL_LABEL}=true",
     page=PAGE,
@@ -108,9 +100,7 @@ def bidirectional_label(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-66",
-    Level.IF_USED,
     Area.SERVE,
-    "Bidirectional streams are WebSockets on port 8080",
     why="SageMaker opens ws://container:8080/invocations-bidirectional-stream.",
     fix="Answer the upgrade there with 101.",
     page=PAGE,
@@ -124,9 +114,7 @@ def handshake(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-67",
-    Level.IF_USED,
     Area.SERVE,
-    "WebSocket pings get a pong",
     why="SageMaker pings every 60 s, and closes the connection after five without an answer.",
     fix="Answer each Ping frame with a Pong of the same payload.",
     page=PAGE,
@@ -142,9 +130,7 @@ def pong(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-68",
-    Level.IF_USED,
     Area.SERVE,
-    "Text, binary and fragmented messages",
     why="SageMaker forwards each part of a payload as a frame: text, binary, or a fragment of a message.",
     fix="Use a complete WebSocket library, and answer Close with Close.",
     page=PAGE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sagegen.check.core import Area, Evidence, Level, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.image import IMAGE
-from sagegen.check.scenarios.models import CYCLES, LABEL, MODELS, Models, content
+from sagegen.check.scenarios.multi_model import CYCLES, LABEL, MODELS, Models, content
 from sagegen.check.scenarios.serving import SERVE, slowest
 
 API = "mms-container-apis"
@@ -18,9 +18,7 @@ MULTI = Area.MULTI_MODEL
 
 @rule(
     "M-01",
-    Level.IF_USED,
     MULTI,
-    "The label says that models can come and go",
     why="CreateModel refuses Mode=MultiModel without it; and without the API it is a false promise.",
     fix=f"LABEL {LABEL}=true, if and only if the model API is there.",
     page=BUILD,
@@ -40,10 +38,10 @@ def label(evidence: Evidence) -> Verdict:
 
 
 def _models(
-    identity: str, level: Level, title: str, why: str, fix: str, page: str = API
+    identity: str, why: str, fix: str, page: str = API
 ) -> Callable[[Callable[[Models], Verdict]], None]:
     def register(judge: Callable[[Models], Verdict]) -> None:
-        @rule(identity, level, MULTI, title, why=why, fix=fix, page=page, needs=(MODELS,))
+        @rule(identity, MULTI, why=why, fix=fix, page=page, needs=(MODELS,))
         def judged(evidence: Evidence) -> Verdict:
             return judge(evidence[MODELS])
 
@@ -52,8 +50,6 @@ def _models(
 
 @_models(
     "M-03",
-    Level.IF_USED,
-    "Healthy with no model loaded",
     "Models are loaded when they are first asked for: at the start there is none.",
     "Answer /ping with 200 as soon as models can be loaded.",
     "multi-model-endpoints",
@@ -73,8 +69,6 @@ def _codes(found: Models, **expected: tuple[Exchange | None, int]) -> Verdict | 
 
 @_models(
     "M-04",
-    Level.IF_USED,
-    "LOAD: POST /models",
     "SageMaker tells by the status: 200 loaded, 409 already there, 507 no room; an error must not be 200.",
     "Load before answering; 409 for a name that is loaded; 4xx or 5xx where the path is wrong.",
 )
@@ -92,8 +86,6 @@ def load(found: Models) -> Verdict:
 
 @_models(
     "M-05",
-    Level.IF_USED,
-    "LIST: GET /models",
     "SageMaker compares the list with its own.",
     'Answer {"models": [{"modelName": …, "modelUrl": …}]}, an empty list where there is none.',
 )
@@ -112,8 +104,6 @@ def listing(found: Models) -> Verdict:
 
 @_models(
     "M-06",
-    Level.IF_USED,
-    "GET: GET /models/NAME",
     "It tells whether a model is loaded: 404 where it is not.",
     'Answer {"modelName": …, "modelUrl": …} or 404.',
 )
@@ -135,8 +125,6 @@ def describing(found: Models) -> Verdict:
 
 @_models(
     "M-07",
-    Level.IF_USED,
-    "UNLOAD: DELETE /models/NAME",
     "SageMaker unloads models when memory runs short, and loads another right after.",
     "Free the memory, then answer 200; 404 for a name that is not loaded.",
 )
@@ -155,8 +143,6 @@ def unload(found: Models) -> Verdict:
 
 @_models(
     "M-08",
-    Level.IF_USED,
-    "INVOKE: POST /models/NAME/invoke",
     "This is where a multi-model endpoint's requests arrive; 404 makes SageMaker load the model.",
     "Predict with that model, or answer 404.",
 )
@@ -175,8 +161,6 @@ def invoke(found: Models) -> Verdict:
 
 @_models(
     "M-09",
-    Level.IF_USED,
-    "A model's name is any string",
     "It is a long random key, not the file's name; two names may even have the same path.",
     "Use the name as a key only; take the path from url.",
 )
@@ -189,8 +173,6 @@ def opaque_names(found: Models) -> Verdict:
 
 @_models(
     "M-10",
-    Level.RECOMMENDED,
-    "LOAD and UNLOAD succeed with 200",
     "The documentation names no other code of success.",
     "Answer 200, not 201 or 204.",
 )
@@ -204,8 +186,6 @@ def success_code(found: Models) -> Verdict:
 
 @_models(
     "M-11",
-    Level.RECOMMENDED,
-    "Loading one model blocks nothing else",
     "While a model is loaded the others are asked, and so is /ping.",
     "Load outside of the lock that requests need.",
 )
@@ -226,8 +206,6 @@ def unblocked(found: Models) -> Verdict:
 
 @_models(
     "M-13",
-    Level.PLATFORM,
-    "Loading and unloading over and over",
     "Without model caching every request loads and unloads its model.",
     "Release everything on unload: files, threads, processes.",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sagegen.check.core import (
     Area,
     Evidence,
-    Level,
     Skip,
     Verdict,
     broken,
@@ -40,9 +39,7 @@ ERROR_BYTES = 2048
 
 @rule(
     "S-01",
-    Level.MUST,
     SERVE_AREA,
-    "`docker run IMAGE serve` starts and keeps running",
     why="This is the whole command line of an endpoint; CMD is overridden by the one argument.",
     fix="Make `serve` an executable on the PATH, or let the ENTRYPOINT accept it as its last argument.",
     page=PAGE,
@@ -71,9 +68,7 @@ def _answering(found: Serving) -> None:
 
 @rule(
     "S-10",
-    Level.MUST,
     SERVE_AREA,
-    "Listens on port 8080, for the outside",
     why="SageMaker connects to port 8080 from outside: another port, or 127.0.0.1, is never reached.",
     fix="Bind to 0.0.0.0:8080.",
     page=PAGE,
@@ -93,9 +88,7 @@ def port(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-11",
-    Level.MUST,
     SERVE_AREA,
-    "GET /ping answers 200",
     why="Only 200 counts as healthy; an instance that never says it is taken down.",
     fix="Answer GET /ping with 200 and an empty body once the model can predict.",
     page=PAGE,
@@ -125,9 +118,7 @@ def ping(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-12",
-    Level.MUST,
     SERVE_AREA,
-    "/ping answers within 2 s",
     why="A slower answer counts as none: the instance is replaced.",
     fix="Answer from memory; never load, predict or lock in /ping.",
     page=PAGE,
@@ -154,9 +145,7 @@ def ping_time(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-13",
-    Level.MUST,
     SERVE_AREA,
-    "Healthy within 8 minutes",
     why="After that the deployment fails, unless ContainerStartupHealthCheckTimeoutInSeconds is longer.",
     fix="Load less, or faster; put large models on disk in a form that can be mapped.",
     page=PAGE,
@@ -185,9 +174,7 @@ def startup(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-14",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "/ping is 200 only when the model can predict",
     why="SageMaker sends traffic after the first 200: too early, and the first customers get errors.",
     fix="Load the model before answering 200; answer 500 when it cannot be loaded.",
     page=PAGE,
@@ -208,9 +195,7 @@ def honest_ping(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-15",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "While starting: no connection, or 5xx",
     why="Anything else, or a 200 that is taken back, looks like a broken server rather than a starting one.",
     fix="Bind early and answer 503 until the model is loaded, or bind late.",
     page=PAGE,
@@ -226,9 +211,7 @@ def while_starting(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-16",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "POST /ping works too",
     why="The list of requirements says that both paths accept POST, while the ping section says GET.",
     fix="Accept both methods on /ping.",
     page=PAGE,
@@ -244,9 +227,7 @@ def post_ping(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-17",
-    Level.MUST,
     SERVE_AREA,
-    "/ping answers while the model is busy",
     why="A ping that waits behind predictions fails under load, just when the instance is needed most.",
     fix="Answer /ping from another process or thread than predictions, and never under their lock.",
     page="async-inference-troubleshooting",
@@ -278,9 +259,7 @@ def ping_under_load(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-20",
-    Level.MUST,
     SERVE_AREA,
-    "POST /invocations answers",
     why="This is where every request of a client arrives.",
     fix="Answer POST /invocations with 200 and the prediction.",
     page=PAGE,
@@ -303,9 +282,7 @@ def invocations(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-21",
-    Level.MUST,
     SERVE_AREA,
-    "Accepts connections within 250 ms",
     why="SageMaker gives up on a container that does not accept a connection in that time.",
     fix="Use a large listen backlog, and accept in a process that predictions cannot block.",
     page=PAGE,
@@ -324,9 +301,7 @@ def accepts(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-22",
-    Level.MUST,
     SERVE_AREA,
-    "Answers within 60 s",
     why="Then SageMaker stops waiting, and the client gets a ModelError.",
     fix="Predict faster, on smaller batches; or use asynchronous inference.",
     page=PAGE,
@@ -347,9 +322,7 @@ def answer_time(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-23",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Takes bodies of 25 MB",
     why="Real-time endpoints deliver up to 25 MB; nginx' default of 1 MB cuts them off.",
     fix="Raise client_max_body_size and the framework's own limit.",
     page="deploy-model-options",
@@ -366,9 +339,7 @@ def large_body(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-24",
-    Level.MUST,
     SERVE_AREA,
-    "Unknown headers are ignored",
     why="The platform may add headers of its own at any time.",
     fix="Read the headers that you know; do not validate the rest.",
     page=PAGE,
@@ -380,9 +351,7 @@ def unknown_headers(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-25",
-    Level.PLATFORM,
     SERVE_AREA,
-    "SageMaker's own headers are accepted",
     why="Custom attributes, inference IDs and target variants reach the container as headers.",
     fix="Accept X-Amzn-SageMaker-… headers, and ignore what you do not use.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
@@ -400,9 +369,7 @@ def _same(found: Serving, answer: object) -> Verdict:
 
 @rule(
     "S-26",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Content-Type and Accept are honoured",
     why="Clients rely on them: what cannot be read is 415, what cannot be produced is 406.",
     fix="Set Content-Type; compare media types without parameters; refuse unknown ones with 415 or 406.",
     page=FAQ,
@@ -428,9 +395,7 @@ def media_types(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-28",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Malformed input is the client's fault: 4xx",
     why="A 5xx, or a crash, hides whose mistake it was; only 2048 bytes of the text are passed on.",
     fix="Catch parse errors and answer 400 with one line of text.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
@@ -452,9 +417,7 @@ def malformed(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-29",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Concurrent requests and kept connections",
     why="An endpoint's clients do not wait for each other, and SageMaker reuses connections.",
     fix="Use several threads or workers, and answer keep-alive correctly (Content-Length or chunks).",
     page=FAQ,
@@ -472,9 +435,7 @@ def concurrency(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-41",
-    Level.MUST,
     SERVE_AREA,
-    "Never writes under /opt/ml/model",
     why="The model is mounted read-only: caches, locks and unpacked files there fail.",
     fix="Write to /tmp; set cache variables (HF_HOME, NUMBA_CACHE_DIR, …) accordingly.",
     page=PAGE,
@@ -491,9 +452,7 @@ def read_only_model(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-77",
-    Level.PLATFORM,
     SERVE_AREA,
-    "GET /metrics is harmless",
     why="Detailed observability, on by default, fetches it every few seconds.",
     fix="Answer with Prometheus text, or with a plain 404: never with 5xx and never through the model.",
     page="monitoring-cloudwatch-detailed-observability",
@@ -509,9 +468,7 @@ def metrics(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-81",
-    Level.PLATFORM,
     SERVE_AREA,
-    "The log goes to stdout or stderr",
     why="CloudWatch shows nothing else when an endpoint does not come up.",
     fix="Log to the console, at least one line when the server starts.",
     page="logging-cloudwatch",
@@ -529,9 +486,7 @@ def logs(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-03",
-    Level.MUST,
     SERVE_AREA,
-    "SIGTERM ends serving within 30 s, with requests answered",
     why="Scale-in, updates and patching send SIGTERM; after 30 s SIGKILL cuts every request in flight.",
     fix="On SIGTERM stop accepting, finish what runs, and exit.",
     page=PAGE,
@@ -556,9 +511,7 @@ def stops(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-06",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "A dead worker is replaced, or ends the container",
     why="A server that has lost a part and stays up is neither healthy nor replaced.",
     fix="Watch every child: start it again, or exit so that SageMaker starts a new container.",
     page=PAGE,
@@ -588,9 +541,7 @@ def dead_worker(evidence: Evidence) -> Verdict:
 
 @rule(
     "SEC-01",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Serves without a way out and without credentials",
     why="Network isolation takes both away: whatever is fetched at start then fails, or hangs.",
     fix="Put everything into the image or the model; call neither AWS nor package servers at start.",
     page="mkt-algo-model-internet-free",
@@ -613,9 +564,7 @@ PIPELINES = "inference-pipeline-real-time"
 
 @rule(
     "S-50",
-    Level.IF_USED,
     SERVE_AREA,
-    "Listens on SAGEMAKER_BIND_TO_PORT",
     why="Containers of a pipeline share one network: each must take the port it is given, and leave 8080.",
     fix="Read the port from SAGEMAKER_BIND_TO_PORT, 8080 where it is not set.",
     page=PIPELINES,
@@ -636,9 +585,7 @@ def bind_to_port(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-51",
-    Level.IF_USED,
     SERVE_AREA,
-    "The label says that the port can be chosen",
     why="Pipelines and multi-container endpoints refuse images without it.",
     fix=f"LABEL {LABEL}=true",
     page=PIPELINES,
@@ -657,9 +604,7 @@ def bind_label(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-52",
-    Level.IF_USED,
     SERVE_AREA,
-    "Every other port lies in SAGEMAKER_SAFE_PORT_RANGE",
     why="A second port outside, loopback included, collides with the neighbour in the same network.",
     fix="Use Unix sockets between your processes, or ports out of the range.",
     page=PIPELINES,
@@ -682,9 +627,7 @@ def safe_ports(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-53",
-    Level.IF_USED,
     SERVE_AREA,
-    "Two copies work side by side",
     why="The containers of a pipeline share an instance and a network.",
     fix="Do not use fixed ports or abstract sockets.",
     page="inference-pipelines",
@@ -709,9 +652,7 @@ def side_by_side(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-75",
-    Level.PLATFORM,
     SERVE_AREA,
-    "Fits into a share of an instance",
     why="Inference components and serverless endpoints give a container a CPU and 2 GB, not the host.",
     fix="Plan workers from the cgroup's CPU and memory instead of os.cpu_count() and the host's.",
     page="realtime-endpoints",
@@ -727,9 +668,7 @@ def small_share(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-03",
-    Level.IF_USED,
     SERVE_AREA,
-    "Healthy within 3 minutes with 1 CPU and 2 GB",
     why="A serverless endpoint gives up after 3 minutes.",
     fix="Load faster: smaller models, fewer imports, one worker.",
     page="serverless-endpoints-invoke",
@@ -750,9 +689,7 @@ def serverless_start(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-04",
-    Level.RECOMMENDED,
     SERVE_AREA,
-    "Serves as any user, on a read-only file system",
     why="A serverless endpoint may not run as root and may not let the container write anywhere but /tmp.",
     fix="chmod o+rX the programs, write to /tmp only, and do not look up the user's home.",
     page="serverless-endpoints-troubleshooting",
@@ -771,9 +708,7 @@ def any_user(evidence: Evidence) -> Verdict:
 
 @rule(
     "SV-05",
-    Level.PLATFORM,
     SERVE_AREA,
-    "Needs less than 5 GB of disk",
     why="A serverless endpoint has 5 GB, however much memory it has.",
     fix="Map the model from where it lies instead of unpacking or copying it.",
     page="serverless-endpoints",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sagegen.check.bench import Bench, Payload
 from sagegen.check.core import Evidence, scenario
 from sagegen.check.probe import Client, Exchange
+from sagegen.check.rig import Payload, Rig
 from sagegen.check.scenarios.serving import (
     LINES,
     PIPELINE,
@@ -45,27 +45,27 @@ class Transform:
 
 
 @scenario("batch", after=(START,), later=(PIPELINE,), again=True)
-def TRANSFORM(bench: Bench, evidence: Evidence) -> Transform:
+def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
     """Serves as a batch transform job does, with all of its variables."""
     ordinary = evidence[START]
     ordinary.healthy()
-    seconds = patience(bench, ordinary)
+    seconds = patience(rig, ordinary)
     capitals = None
     pipeline = evidence.get(PIPELINE)
     if pipeline and pipeline.batch:
         capitals = pipeline.second
     else:
         environment = {"SAGEMAKER_BATCH": "True"}
-        with served(bench, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
+        with served(rig, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
             pass
-    with served(bench, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
+    with served(rig, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
         found = Transform(startup, capitals=capitals)
         if not address:
             return found
-        client = Client(address, bench.limits.invocation, 150)
+        client = Client(address, rig.limits.invocation, 150)
         found.parameters = client.ask("GET", "/execution-parameters", seconds=5)
-        if bench.payload:
-            _records(found, client, bench.payload)
+        if rig.payload:
+            _records(found, client, rig.payload)
         return found
 
 

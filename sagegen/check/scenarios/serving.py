@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from sagegen.check.bench import Bench, Kept, Payload
-from sagegen.check.containers import Box, Exit, Spec, StartFailed, Volume
 from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.fixture import GARBAGE
+from sagegen.check.jobs import NETWORK
 from sagegen.check.probe import Address, Client, Exchange, ask, websocket
-from sagegen.check.scenarios.training import MODEL, NETWORK
+from sagegen.check.rig import Kept, Payload, Rig
+from sagegen.check.scenarios.artifacts import MODEL
+from sagegen.engine import Box, Exit, Spec, StartFailed, Volume
 
 PORT = 8080
 LARGE = 25 * 10**6
@@ -81,7 +82,7 @@ class Startup:
 
 
 def start(
-    bench: Bench,
+    rig: Rig,
     box: Box,
     line: str,
     *,
@@ -90,7 +91,7 @@ def start(
     started: bool = False,
 ) -> tuple[Startup, Address | None]:
     """Start a server and ping it until it is healthy, has ended, or the time is up."""
-    patience = seconds or bench.limits.timeout
+    patience = seconds or rig.limits.timeout
     if not started:
         try:
             box.start()
@@ -103,7 +104,7 @@ def start(
     while box.age < patience:
         address = address or box.address(port)
         if address:
-            answer = ask(address, "GET", "/ping", seconds=bench.limits.ping)
+            answer = ask(address, "GET", "/ping", seconds=rig.limits.ping)
             answers.append(answer)
             connected = connected or (answer.connect_seconds is not None and not _closed_at_once(answer))
             if answer.status == 200:
@@ -112,15 +113,15 @@ def start(
             # An answer that can only be wrong: not "still starting".
             sane = not connected or answer.refused or (answer.status or 0) >= 500
             wrong_since = None if sane else wrong_since or time.monotonic()
-            if wrong_since and time.monotonic() - wrong_since > bench.limits.give_up:
+            if wrong_since and time.monotonic() - wrong_since > rig.limits.give_up:
                 break
         # An answer says that it runs.
         if (not answers or answers[-1].status is None) and not (state := box.state()).running:
             log = "\n".join(text for _, text in box.logs())
             return Startup(line, answers=tuple(answers), exit=state, connected=connected, log=log), None
-        if box.age > bench.limits.give_up / 2 and not connected and _only_elsewhere(box, port):
+        if box.age > rig.limits.give_up / 2 and not connected and _only_elsewhere(box, port):
             break
-        bench.lab.pause(0.1 if box.age < 10 else 0.5)
+        rig.lab.pause(0.1 if box.age < 10 else 0.5)
     log = "\n".join(text for _, text in box.logs())
     listening = sockets(box) if healthy is None else None
     return (
@@ -169,7 +170,7 @@ def _host(text: str) -> str:
     return "[::]"
 
 
-def server(bench: Bench, evidence: Evidence, network: str, **changes: object) -> Spec:
+def server(rig: Rig, evidence: Evidence, network: str, **changes: object) -> Spec:
     """An endpoint's container: the model read-only, nothing in the environment."""
     spec = Spec(
         command=("serve",),
@@ -182,19 +183,19 @@ def server(bench: Bench, evidence: Evidence, network: str, **changes: object) ->
 
 @contextmanager
 def served(
-    bench: Bench, evidence: Evidence, *, seconds: float | None = None, **changes: object
+    rig: Rig, evidence: Evidence, *, seconds: float | None = None, **changes: object
 ) -> Iterator[tuple[Startup, Box, Address | None]]:
     """A started endpoint in special surroundings, where the ordinary one works."""
-    spec = server(bench, evidence, bench.lab.network(), **changes)
+    spec = server(rig, evidence, rig.lab.network(), **changes)
     port = int(spec.environment.get("SAGEMAKER_BIND_TO_PORT", PORT))
-    with bench.lab.container(spec) as box:
-        startup, address = start(bench, box, bench.serving(spec), seconds=seconds, port=port)
+    with rig.lab.container(spec) as box:
+        startup, address = start(rig, box, rig.serving(spec), seconds=seconds, port=port)
         yield startup, box, address
 
 
-def patience(bench: Bench, ordinary: Startup) -> float:
+def patience(rig: Rig, ordinary: Startup) -> float:
     """Enough for a server that starts like one that took so long."""
-    return min(bench.limits.timeout, bench.limits.settle + 6 * (ordinary.healthy_seconds or 0))
+    return min(rig.limits.timeout, rig.limits.settle + 6 * (ordinary.healthy_seconds or 0))
 
 
 def headers(payload: Payload, **more: str) -> dict[str, str]:
@@ -217,24 +218,24 @@ ORDINARY, SPARE = "ordinary", "spare"
 
 
 @scenario("serve-start", after=(MODEL,))
-def START(bench: Bench, evidence: Evidence) -> Startup:
+def START(rig: Rig, evidence: Evidence) -> Startup:
     """Starts an ordinary endpoint, waits until it is healthy, and sends the first request."""
     with ExitStack() as stack:
-        startup, box, address = stack.enter_context(served(bench, evidence))
+        startup, box, address = stack.enter_context(served(rig, evidence))
         if not address:
             return startup
-        startup = _first(bench, startup, address)
-        bench.keep(ORDINARY, Kept(startup, box, address, stack.pop_all()))
+        startup = _first(rig, startup, address)
+        rig.keep(ORDINARY, Kept(startup, box, address, stack.pop_all()))
         return startup
 
 
-def _first(bench: Bench, startup: Startup, address: Address) -> Startup:
+def _first(rig: Rig, startup: Startup, address: Address) -> Startup:
     """The first request, right after the first healthy ping."""
-    if not bench.payload:
+    if not rig.payload:
         kind = {"Content-Type": "application/json"}
         return replace(startup, first=ask(address, "POST", "/invocations", b"", kind, seconds=10))
-    seconds = bench.limits.invocation
-    answer = ask(address, "POST", "/invocations", bench.payload.body, headers(bench.payload), seconds=seconds)
+    seconds = rig.limits.invocation
+    answer = ask(address, "POST", "/invocations", rig.payload.body, headers(rig.payload), seconds=seconds)
     return replace(startup, first=answer, predicts=answer.ok)
 
 
@@ -305,72 +306,72 @@ class Serving:
 
 
 @scenario("serve", after=(START,), quiet=True, again=True)
-def SERVE(bench: Bench, evidence: Evidence) -> Serving:
+def SERVE(rig: Rig, evidence: Evidence) -> Serving:
     """Asks an ordinary endpoint everything that SageMaker may ask, alone on the machine."""
     artifact = evidence[MODEL]
     ordinary = evidence[START]
 
     def begin(startup: Startup) -> Serving:
-        serverless = bench.declares("serverless")
+        serverless = rig.declares("serverless")
         second_look = SERVE in evidence
-        return Serving(startup, artifact.neutral, bench.payload, serverless, second_look, log=startup.log)
+        return Serving(startup, artifact.neutral, rig.payload, serverless, second_look, log=startup.log)
 
     if not ordinary.ok:
         if earlier := evidence.get(SERVE):
             return earlier  # a second look would be at the same first start
         found = begin(ordinary)
         if not ordinary.start_error and not artifact.neutral:
-            found.writable = _writable(bench, server(bench, evidence, bench.lab.network()), ordinary)
+            found.writable = _writable(rig, server(rig, evidence, rig.lab.network()), ordinary)
         return found
     with ExitStack() as stack:
-        if kept := bench.take(ORDINARY):
+        if kept := rig.take(ORDINARY):
             stack.enter_context(kept.place)
             startup, box, address = kept.startup, kept.box, kept.address
             if not (state := box.state()).running:
                 log = "\n".join(text for _, text in box.logs())
                 return begin(replace(startup, healthy_seconds=None, exit=state, log=log))
         else:
-            startup, box, begun = stack.enter_context(served(bench, evidence))
+            startup, box, begun = stack.enter_context(served(rig, evidence))
             if not begun:
                 return begin(startup)
-            startup, address = _first(bench, startup, begun), begun
+            startup, address = _first(rig, startup, begun), begun
         found = begin(startup)
-        budget = 180 + 3 * bench.limits.invocation
-        client = Client(address, bench.limits.invocation, budget)
-        _questions(bench, found, client)
-        if bench.payload:
-            _payload_questions(bench, found, client, bench.payload)
-        _load(bench, found, client)
+        budget = 180 + 3 * rig.limits.invocation
+        client = Client(address, rig.limits.invocation, budget)
+        _questions(rig, found, client)
+        if rig.payload:
+            _payload_questions(rig, found, client, rig.payload)
+        _load(rig, found, client)
         found.metrics = client.ask("GET", "/metrics", seconds=5)
         found.models = client.ask("GET", "/models", seconds=5)
         with websocket(address, STREAM_PATH, 3) as socket:
             found.websocket_status = socket.status if socket else None
         found.written = box.written_bytes()
-        alive = client.ask("GET", "/ping", seconds=bench.limits.ping).status is not None
+        alive = client.ask("GET", "/ping", seconds=rig.limits.ping).status is not None
         # The engine may notice the end of a container a little later than its clients.
         state = box.state() if alive else box.wait(2)
         if state.running:
-            _stop(bench, found, client, box)
+            _stop(rig, found, client, box)
         else:
             found.startup = replace(startup, exit=state, log="\n".join(text for _, text in box.logs()))
         found.log = "\n".join(text for _, text in box.logs())
         return found
 
 
-def _writable(bench: Bench, spec: Spec, startup: Startup) -> Startup:
+def _writable(rig: Rig, spec: Spec, startup: Startup) -> Startup:
     volumes = (replace(spec.volumes[0], read_only=False),)
-    seconds = min(60, bench.limits.timeout) if startup.exit is None else None
-    with bench.lab.container(replace(spec, volumes=volumes)) as box:
-        return start(bench, box, bench.serving(spec, model="rw"), seconds=seconds)[0]
+    seconds = min(60, rig.limits.timeout) if startup.exit is None else None
+    with rig.lab.container(replace(spec, volumes=volumes)) as box:
+        return start(rig, box, rig.serving(spec, model="rw"), seconds=seconds)[0]
 
 
-def _questions(bench: Bench, found: Serving, client: Client) -> None:
+def _questions(rig: Rig, found: Serving, client: Client) -> None:
     for _ in range(PINGS):
-        found.pings.append(client.ask("GET", "/ping", seconds=bench.limits.ping))
-    found.post_ping = client.ask("POST", "/ping", seconds=bench.limits.ping)
+        found.pings.append(client.ask("GET", "/ping", seconds=rig.limits.ping))
+    found.post_ping = client.ask("POST", "/ping", seconds=rig.limits.ping)
 
 
-def _payload_questions(bench: Bench, found: Serving, client: Client, payload: Payload) -> None:
+def _payload_questions(rig: Rig, found: Serving, client: Client, payload: Payload) -> None:
     def post(body: bytes = payload.body, more: Mapping[str, str] | None = None) -> Exchange:
         return client.ask("POST", "/invocations", body, {**headers(payload), **(more or {})})
 
@@ -384,7 +385,7 @@ def _payload_questions(bench: Bench, found: Serving, client: Client, payload: Pa
     found.after_malformed = post()
     with ThreadPoolExecutor(LOAD_CLIENTS) as pool:
         found.parallel = list(pool.map(lambda _: post(), range(LOAD_CLIENTS)))
-    connection = http.client.HTTPConnection(*client.address, timeout=bench.limits.invocation)
+    connection = http.client.HTTPConnection(*client.address, timeout=rig.limits.invocation)
     try:
         for _ in range(3):
             found.kept.append(
@@ -395,10 +396,10 @@ def _payload_questions(bench: Bench, found: Serving, client: Client, payload: Pa
     found.large = post(enlarged(payload, LARGE))
 
 
-def _load(bench: Bench, found: Serving, client: Client) -> None:
+def _load(rig: Rig, found: Serving, client: Client) -> None:
     """Ping while large requests keep every worker busy."""
-    payload = bench.payload or Payload(b"{}", "application/json")
-    body = enlarged(payload, LOAD) if bench.payload else payload.body
+    payload = rig.payload or Payload(b"{}", "application/json")
+    body = enlarged(payload, LOAD) if rig.payload else payload.body
     done = threading.Event()
 
     def busy(_: int) -> list[Exchange]:
@@ -411,20 +412,20 @@ def _load(bench: Bench, found: Serving, client: Client) -> None:
 
     with ThreadPoolExecutor(LOAD_CLIENTS) as pool:
         futures = [pool.submit(busy, i) for i in range(LOAD_CLIENTS)]
-        end = time.monotonic() + bench.limits.load
+        end = time.monotonic() + rig.limits.load
         try:
             while time.monotonic() < end:
-                found.load_pings.append(client.ask("GET", "/ping", seconds=bench.limits.ping))
-                bench.lab.pause(0.25)
+                found.load_pings.append(client.ask("GET", "/ping", seconds=rig.limits.ping))
+                rig.lab.pause(0.25)
         finally:
             done.set()
         found.load = [exchange for future in futures for exchange in future.result()]
-    found.after_load = client.ask("GET", "/ping", seconds=bench.limits.ping)
+    found.after_load = client.ask("GET", "/ping", seconds=rig.limits.ping)
 
 
-def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
+def _stop(rig: Rig, found: Serving, client: Client, box: Box) -> None:
     """SIGTERM while a request is in flight."""
-    payload = bench.payload or Payload(b"{}", "application/json")
+    payload = rig.payload or Payload(b"{}", "application/json")
     body, takes_large = payload.body, False
     if found.golden:
         # As long a request as it takes: a short one is answered before the signal comes.
@@ -440,16 +441,16 @@ def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
                 "/invocations",
                 body,
                 headers(payload),
-                seconds=bench.limits.stop_serving + 5,
+                seconds=rig.limits.stop_serving + 5,
             )
         )
 
     thread = threading.Thread(target=request, daemon=True)
     thread.start()
-    bench.lab.pause(0.15 if takes_large else 0.05)
+    rig.lab.pause(0.15 if takes_large else 0.05)
     in_flight = thread.is_alive()
-    found.stop = box.stop(bench.limits.stop_serving)
-    thread.join(bench.limits.stop_serving + 10)
+    found.stop = box.stop(rig.limits.stop_serving)
+    thread.join(rig.limits.stop_serving + 10)
     if in_flight and found.golden and found.golden.ok and answers:
         found.stopped_request = answers[0]
 
@@ -458,7 +459,7 @@ def _stop(bench: Bench, found: Serving, client: Client, box: Box) -> None:
 
 
 @scenario("serve-corrupt", after=(START,), waits=True)
-def CORRUPT(bench: Bench, evidence: Evidence) -> Startup:
+def CORRUPT(rig: Rig, evidence: Evidence) -> Startup:
     """Serves a model whose files are garbage."""
     ordinary = evidence[START]
     ordinary.healthy()
@@ -467,8 +468,8 @@ def CORRUPT(bench: Bench, evidence: Evidence) -> Startup:
         raise Skip("there is no model to corrupt – give your data with --opt-ml")
     seconds = 4 + 2 * (ordinary.healthy_seconds or 0)
     volumes = (Volume(volume, "/opt/ml/model", read_only=True),)
-    with served(bench, evidence, seconds=seconds, volumes=volumes) as (startup, box, _):
-        return replace(startup, line=bench.serving(box.spec, model="corrupt"))
+    with served(rig, evidence, seconds=seconds, volumes=volumes) as (startup, box, _):
+        return replace(startup, line=rig.serving(box.spec, model="corrupt"))
 
 
 @dataclass(frozen=True)
@@ -489,15 +490,15 @@ FIRST_PORT, SECOND_PORT, SAFE_PORTS = 9123, 9124, range(9200, 9300)
 
 
 @scenario("serve-pipeline", after=(START,), again=True)
-def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
+def PIPELINE(rig: Rig, evidence: Evidence) -> Pipeline:
     """Serves as two containers of an inference pipeline, on ports other than 8080."""
     ordinary = evidence[START]
     ordinary.healthy()
     name = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
-    label, claimed = bench.labels.get(name, ""), name in bench.labels
+    label, claimed = rig.labels.get(name, ""), name in rig.labels
     seconds = (
-        patience(bench, ordinary)
-        if bench.claims("accept-bind-to-port")
+        patience(rig, ordinary)
+        if rig.claims("accept-bind-to-port")
         else 4 + 3 * (ordinary.healthy_seconds or 0)
     )
 
@@ -506,19 +507,19 @@ def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
 
     with ExitStack() as stack:
         own = environment(FIRST_PORT, SAFE_PORTS[0])
-        place = served(bench, evidence, seconds=seconds, environment=own, neighbour=SECOND_PORT)
+        place = served(rig, evidence, seconds=seconds, environment=own, neighbour=SECOND_PORT)
         first, box, address = stack.enter_context(place)
         if not address:
             return Pipeline(label, claimed, first)
         golden = None
-        if bench.payload and ordinary.predicts:
+        if rig.payload and ordinary.predicts:
             golden = ask(
                 address,
                 "POST",
                 "/invocations",
-                bench.payload.body,
-                headers(bench.payload),
-                seconds=bench.limits.invocation,
+                rig.payload.body,
+                headers(rig.payload),
+                seconds=rig.limits.invocation,
             )
         listening = sockets(box)
         found = Pipeline(label, claimed, first, golden, listening)
@@ -526,19 +527,19 @@ def PIPELINE(bench: Bench, evidence: Evidence) -> Pipeline:
         for more in ({"SAGEMAKER_BATCH": "True"}, {}):
             own = {**environment(SECOND_PORT, SAFE_PORTS[50]), **more}
             spec = replace(box.spec, network=None, inside=box.id, environment=own)
-            with bench.lab.container(spec) as other:
+            with rig.lab.container(spec) as other:
                 second, its_address = start(
-                    bench, other, bench.serving(box.spec), seconds=seconds, port=SECOND_PORT
+                    rig, other, rig.serving(box.spec), seconds=seconds, port=SECOND_PORT
                 )
                 both = tuple(
-                    ask(where, "GET", "/ping", seconds=bench.limits.ping)
+                    ask(where, "GET", "/ping", seconds=rig.limits.ping)
                     for where in (address, its_address)
                     if where
                 )
             found = replace(found, second=second, both=both, batch=bool(more) and second.ok)
             if second.ok or not claimed:
                 break
-        bench.keep(SPARE, Kept(first, box, address, stack.pop_all()))
+        rig.keep(SPARE, Kept(first, box, address, stack.pop_all()))
         return found
 
 
@@ -558,17 +559,17 @@ PROCESSES = 'for d in /proc/[0-9]*; do read -r s < $d/stat && echo "$s"; done 2>
 
 
 @scenario("serve-crash", after=(START,), later=(PIPELINE,), again=True)
-def CRASH(bench: Bench, evidence: Evidence) -> Crash:
+def CRASH(rig: Rig, evidence: Evidence) -> Crash:
     """Kills each process of the server in turn, to see whether anybody notices."""
     ordinary = evidence[START]
     ordinary.healthy()
     with ExitStack() as stack:
-        kept = bench.take(SPARE)
+        kept = rig.take(SPARE)
         if kept and kept.box.state().running:
             stack.enter_context(kept.place)
             startup, box, address = kept.startup, kept.box, kept.address
         else:
-            place = served(bench, evidence, seconds=patience(bench, ordinary))
+            place = served(rig, evidence, seconds=patience(rig, ordinary))
             startup, box, begun = stack.enter_context(place)
             if not begun:
                 return Crash(startup, 0)
@@ -580,15 +581,15 @@ def CRASH(bench: Bench, evidence: Evidence) -> Crash:
             # Those that came anew are as good as those that went.
             if not box.kill(pid):
                 continue
-            exit_, ping = _after_kill(bench, box, address, ordinary)
+            exit_, ping = _after_kill(rig, box, address, ordinary)
             golden = None
-            if bench.payload and ordinary.predicts and not exit_:
-                body = bench.payload.body
-                golden = ask(address, "POST", "/invocations", body, headers(bench.payload), seconds=10)
+            if rig.payload and ordinary.predicts and not exit_:
+                body = rig.payload.body
+                golden = ask(address, "POST", "/invocations", body, headers(rig.payload), seconds=10)
             found = Crash(startup, len(children), name, exit_, ping, golden)
             if exit_ or ping is None or ping.status != 200 or (golden and not golden.ok):
                 return found
-        ping = ask(address, "GET", "/ping", seconds=bench.limits.ping)
+        ping = ask(address, "GET", "/ping", seconds=rig.limits.ping)
         return Crash(startup, len(children), "", None, ping)
 
 
@@ -606,18 +607,18 @@ def _processes(box: Box) -> list[tuple[str, str]] | None:
 
 
 def _after_kill(
-    bench: Bench, box: Box, address: Address, ordinary: Startup
+    rig: Rig, box: Box, address: Address, ordinary: Startup
 ) -> tuple[Exit | None, Exchange | None]:
     """Wait until the container has ended, or answers steadily again."""
-    end = time.monotonic() + patience(bench, ordinary)
+    end = time.monotonic() + patience(rig, ordinary)
     steady, ping = 0, None
     while time.monotonic() < end and steady < 4:
         state = box.state()
         if not state.running:
             return state, ping
-        ping = ask(address, "GET", "/ping", seconds=bench.limits.ping)
+        ping = ask(address, "GET", "/ping", seconds=rig.limits.ping)
         steady = steady + 1 if ping.status == 200 else 0
-        bench.lab.pause(0.25)
+        rig.lab.pause(0.25)
     return None, ping
 
 
@@ -635,32 +636,32 @@ SERVERLESS_MEMORY, SERVERLESS_USER = 2 * 2**30, "993:990"
 
 
 @scenario("serve-serverless", after=(START,), again=True)
-def SERVERLESS(bench: Bench, evidence: Evidence) -> Serverless:
+def SERVERLESS(rig: Rig, evidence: Evidence) -> Serverless:
     """Serves as an unprivileged user, on a read-only file system, with 1 CPU and 2 GB."""
     ordinary = evidence[START]
     ordinary.healthy()
-    claimed = bench.declares("serverless")
+    claimed = rig.declares("serverless")
     limits = {"memory": SERVERLESS_MEMORY, "cpus": 1.0}
-    seconds = min(bench.limits.timeout, bench.limits.serverless_startup * 2, patience(bench, ordinary) * 4)
-    with served(bench, evidence, seconds=seconds, user=SERVERLESS_USER, read_only=True, **limits) as (
+    seconds = min(rig.limits.timeout, rig.limits.serverless_startup * 2, patience(rig, ordinary) * 4)
+    with served(rig, evidence, seconds=seconds, user=SERVERLESS_USER, read_only=True, **limits) as (
         startup,
         _,
         address,
     ):
         golden = None
-        if address and bench.payload and ordinary.predicts:
+        if address and rig.payload and ordinary.predicts:
             golden = ask(
                 address,
                 "POST",
                 "/invocations",
-                bench.payload.body,
-                headers(bench.payload),
-                seconds=bench.limits.invocation,
+                rig.payload.body,
+                headers(rig.payload),
+                seconds=rig.limits.invocation,
             )
         # The cgroup that refuses memory may kill a worker on the first request.
         if address:
             return Serverless(startup, claimed, golden)
-    with served(bench, evidence, seconds=seconds, **limits) as (limited, _, _address):
+    with served(rig, evidence, seconds=seconds, **limits) as (limited, _, _address):
         return Serverless(startup, claimed, None, limited)
 
 

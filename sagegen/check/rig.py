@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sagegen.check.containers import Box, Lab, Spec, Volume, make_tar
+from sagegen.check.core import Skip
 from sagegen.check.fixture import Fixture, Job
 from sagegen.check.limits import Limits
+from sagegen.engine import Box, Lab, Spec, Volume, make_tar
 
 if TYPE_CHECKING:
     from sagegen.check.probe import Address
@@ -32,7 +33,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Kept:
-    """A server that is healthy and stays up for the next who needs one."""
+    """A healthy server that stays up for a later scenario."""
 
     startup: Startup
     box: Box
@@ -40,7 +41,7 @@ class Kept:
     place: ExitStack  # takes it down
 
 
-class Bench:
+class Rig:
     """Shared by all scenarios of one check."""
 
     def __init__(self, lab: Lab, fixture: Fixture, payload: Payload | None, limits: Limits) -> None:
@@ -65,8 +66,13 @@ class Bench:
         """Whether the image says, by a label for which SageMaker has none, that it has a feature."""
         return feature in self.labels.get("sagegen.features", "").split()
 
+    def require(self, feature: str) -> None:
+        """Skip the scenario where the image does not claim a feature by the check's own label."""
+        if not self.declares(feature):
+            raise Skip(f'not claimed: the image has no label sagegen.features="{feature}"')
+
     def keep(self, purpose: str, kept: Kept) -> None:
-        """Leave a healthy server to a later scenario; what nobody takes goes with the lab."""
+        """Leave a healthy server to a later scenario; one that no scenario takes ends with the lab."""
         self._kept[purpose] = kept
 
     def take(self, purpose: str) -> Kept | None:
@@ -118,6 +124,8 @@ class Bench:
         )
 
     def _line(self, spec: Spec, more: list[str]) -> str:
+        given = {n: v for n, v in self.lab.environment.items() if n not in spec.environment}
+        spec = replace(spec, environment={**given, **spec.environment})
         options = [shlex.quote(option) for option in spec.options()]
         if self.lab.gpus:
             options.append("--gpus=all")

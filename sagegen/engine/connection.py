@@ -1,17 +1,15 @@
-"""The Docker engine: the only module that talks to it."""
+"""Connecting to an engine, and its facts."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import docker
@@ -19,13 +17,16 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
-from sagegen.errors import SagegenError
+from sagegen.errors import FAILED, SagegenError
 
 OUR_LABEL = "sagegen.project"
 COMPOSE_LABEL = "com.docker.compose.project"
 PORT = 8080
 START_TIMEOUT = 300.0
 
+
+#: What the SDK raises where the engine refuses, breaks off or does not answer.
+TROUBLE = (DockerException, RequestException)
 
 Layers = list[tuple[tuple[int, str], int]]
 
@@ -55,6 +56,11 @@ class Engine:
         if not shutil.which("docker"):
             raise SagegenError("there is no docker command – install Docker, or run scripts/docker-engine")
         host = os.environ.get("DOCKER_HOST") or _context_host()
+        return cls.at(host)
+
+    @classmethod
+    def at(cls, host: str) -> Engine:
+        """The engine at a URL such as unix:///var/run/docker.sock or tcp://127.0.0.1:2375."""
         try:
             return cls(docker.DockerClient(base_url=host, version="auto", timeout=600))
         except (DockerException, OSError) as error:
@@ -64,7 +70,7 @@ class Engine:
 
     @property
     def client(self) -> docker.DockerClient:
-        """The SDK's client, for `sagegen.check.containers`."""
+        """The SDK's client, for the other modules of this package and for tests."""
         return self._client
 
     @property
@@ -166,50 +172,14 @@ class Engine:
             self._client.api.prune_builds(all=True)
 
 
-class DiskWatch:
-    """The engine's peak disk growth while the run lasts, sampled each second."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._done = threading.Event()
-        self._start = self._used()
-        self.peak = 0
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> DiskWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def growth(self) -> int:
-        """Bytes more than at the start."""
-        grown = self._used() - self._start
-        self.peak = max(self.peak, grown)
-        return grown
-
-    def _used(self) -> int:
-        disk = self._engine.disk()
-        return disk[0] if disk else 0
-
-    def _sample(self) -> None:
-        while not self._done.wait(1):
-            self.growth()
-
-
 @contextmanager
-def answering() -> Iterator[None]:
-    """An engine that goes away in the middle is one line too."""
+def answering(status: int = FAILED) -> Iterator[None]:
+    """Turn an engine's error inside the block into a `SagegenError` of one line with this exit status."""
     try:
         yield
-    except (DockerException, RequestException) as error:
-        raise SagegenError(
-            f"the Docker engine stopped answering: {error} – start it and run again"
-        ) from error
+    except TROUBLE as error:
+        text = f"the Docker engine stopped answering: {error} – start it and run again"
+        raise SagegenError(text, status) from error
 
 
 def _context_host() -> str:

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagegen.check.bench import Bench
-from sagegen.check.containers import Volume
 from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.probe import Client, Exchange
+from sagegen.check.rig import Rig
+from sagegen.check.scenarios.artifacts import MODEL
 from sagegen.check.scenarios.serving import START, Startup, headers, patience, served
-from sagegen.check.scenarios.training import MODEL
+from sagegen.engine import Volume
 
 CYCLES = 20
 LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
@@ -61,17 +61,17 @@ class Models:
 
 
 @scenario("multi-model", after=(START, MODEL))
-def MODELS(bench: Bench, evidence: Evidence) -> Models:
+def MODELS(rig: Rig, evidence: Evidence) -> Models:
     """Loads, lists, invokes and unloads models as a multi-model endpoint does."""
-    if not bench.claims("multi-models"):
+    if not rig.claims("multi-models"):
         raise Skip(f"not claimed: the image has no label {LABEL}=true")
     artifact = evidence[MODEL]
     ordinary = evidence[START]
     url = "/opt/ml/models/first/model"
     volumes = (Volume(artifact.volume, url, read_only=True),)
-    seconds = patience(bench, ordinary) + 10
+    seconds = patience(rig, ordinary) + 10
     with served(
-        bench, evidence, seconds=seconds, volumes=volumes, environment={"SAGEMAKER_MULTI_MODEL": "true"}
+        rig, evidence, seconds=seconds, volumes=volumes, environment={"SAGEMAKER_MULTI_MODEL": "true"}
     ) as (startup, _, address):
         names = (secrets.token_hex(32), secrets.token_hex(32))
         found = Models(startup, names=names, url=url)
@@ -79,11 +79,11 @@ def MODELS(bench: Bench, evidence: Evidence) -> Models:
             if address:
                 raise Skip("there is no model to load – give your data with --opt-ml")
             return found
-        _talk(bench, found, Client(address, bench.limits.invocation, 150))
+        _talk(rig, found, Client(address, rig.limits.invocation, 150))
         return found
 
 
-def _talk(bench: Bench, found: Models, client: Client) -> None:
+def _talk(rig: Rig, found: Models, client: Client) -> None:
     first, second = found.names
 
     def load(name: str, url: str = found.url) -> Exchange:
@@ -92,14 +92,14 @@ def _talk(bench: Bench, found: Models, client: Client) -> None:
 
     def invoke(name: str) -> Exchange:
         more = {"X-Amzn-SageMaker-Target-Model": "first.tar.gz"}
-        kind = headers(bench.payload) if bench.payload else {"Content-Type": "application/json"}
-        body = bench.payload.body if bench.payload else b"{}"
+        kind = headers(rig.payload) if rig.payload else {"Content-Type": "application/json"}
+        body = rig.payload.body if rig.payload else b"{}"
         return client.ask("POST", f"/models/{name}/invoke", body, {**kind, **more})
 
     def unload(name: str) -> Exchange:
         return client.ask("DELETE", f"/models/{name}")
 
-    found.empty_ping = client.ask("GET", "/ping", seconds=bench.limits.ping)
+    found.empty_ping = client.ask("GET", "/ping", seconds=rig.limits.ping)
     found.empty_list = client.ask("GET", "/models")
     found.unknown = client.ask("GET", f"/models/{second}")
     found.unload_unknown = unload(second)
@@ -111,9 +111,9 @@ def _talk(bench: Bench, found: Models, client: Client) -> None:
     found.load_again = load(first)
     found.listed = client.ask("GET", "/models")
     found.described = client.ask("GET", f"/models/{first}")
-    if bench.payload:
+    if rig.payload:
         found.invoked = invoke(first)
-    _meanwhile(bench, found, client, invoke, load)
+    _meanwhile(rig, found, client, invoke, load)
     found.load_second = found.loaded_together[0] if found.loaded_together else None
     found.unload = unload(first)
     found.after_unload = client.ask("GET", f"/models/{first}")
@@ -122,7 +122,11 @@ def _talk(bench: Bench, found: Models, client: Client) -> None:
 
 
 def _meanwhile(
-    bench: Bench, found: Models, client: Client, invoke: Callable[[str], Any], load: Callable[[str], Any]
+    rig: Rig,
+    found: Models,
+    client: Client,
+    invoke: Callable[[str], Any],
+    load: Callable[[str], Any],
 ) -> None:
     """Ping and invoke one model while others are being loaded."""
     first, second = found.names
@@ -130,8 +134,8 @@ def _meanwhile(
     with ThreadPoolExecutor(3) as pool:
         loading = [pool.submit(load, name) for name in others]
         for _ in range(20):
-            found.pings_while_loading.append(client.ask("GET", "/ping", seconds=bench.limits.ping))
-            if bench.payload:
+            found.pings_while_loading.append(client.ask("GET", "/ping", seconds=rig.limits.ping))
+            if rig.payload:
                 found.invoked_while_loading.append(invoke(first))
             if all(future.done() for future in loading):
                 break
