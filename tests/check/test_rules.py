@@ -19,7 +19,9 @@ from sagegen.check.rig import Rig
 from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import goes_on, repeats
-from sagegen.check.scenarios.serving import SERVE, Serving, Startup
+from sagegen.check.scenarios.load import Load
+from sagegen.check.scenarios.serving import SERVE, Serving
+from sagegen.check.endpoint import Startup
 from sagegen.check.scenarios.train import TRAIN, Base
 from sagegen.engine import Exit
 
@@ -120,7 +122,7 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
 ) -> None:
     pings = [Exchange(200, seconds=0.1), Exchange(200, seconds=slowest)]
     startup = Startup("", healthy_seconds=1.0)
-    found = Serving(startup, False, None, False, second_look, load_pings=pings)
+    found = Serving(startup, False, None, False, second_look, load=Load(busy_pings=pings))
     evidence = Evidence()
     evidence.add(SERVE, found)
     rule = next(rule for rule in core.rules() if rule.id == "S-17")

@@ -8,7 +8,8 @@ from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, doubtful, 
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.features import ATTRIBUTES, BIDIRECTIONAL, SESSION, STREAM, Answers
 from sagegen.check.scenarios.image import IMAGE
-from sagegen.check.scenarios.serving import SERVE, STREAM_PATH
+from sagegen.check.scenarios.invocations import STREAM_PATH
+from sagegen.check.scenarios.serving import SERVE
 
 PAGE = "your-algorithms-inference-code"
 RUNTIME = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"
@@ -89,7 +90,7 @@ def _answer(found: Answers, index: int) -> Exchange:
 def bidirectional_label(evidence: Evidence) -> Verdict:
     image, found = evidence[IMAGE], evidence[SERVE].healthy()
     labelled = (image.config.get("Labels") or {}).get(BIDIRECTIONAL_LABEL)
-    if found.websocket_status == 101 and not labelled:
+    if found.asked.websocket_status == 101 and not labelled:
         return doubtful(f"{STREAM_PATH} accepts a WebSocket, but the label is missing", found.line)
     if not labelled:
         return skipped("not claimed, and not offered")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from sagegen.check.core import Evidence, scenario
+from sagegen.check.endpoint import Startup, by_lines, curl, enlarged, headers, media_type, patience, served
 from sagegen.check.probe import Client, Exchange
 from sagegen.check.rig import Payload, Rig
-from sagegen.check.scenarios.serving import (
-    LINES,
-    PIPELINE,
-    START,
-    Startup,
-    enlarged,
-    headers,
-    patience,
-    served,
-)
+from sagegen.check.scenarios.pipeline import PIPELINE
+from sagegen.check.scenarios.startup import START
 
 LARGEST = 100 * 10**6
+FILE_RECORDS = 2500
+POISON = b"\x01poison\x02"
 BATCH = {
     "SAGEMAKER_BATCH": "true",
     "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
@@ -27,14 +23,24 @@ BATCH = {
 }
 
 
+@dataclass(frozen=True)
+class Body:
+    """Records in one request, how a shell makes them from the payload, and what came back."""
+
+    name: str
+    records: int
+    command: str
+    answer: Exchange
+
+
 @dataclass
 class Transform:
     """What a transform job would see."""
 
     startup: Startup
+    payload: Payload | None = None
     parameters: Exchange | None = None
-    #: Records sent, and what came back.
-    bodies: dict[str, tuple[int, Exchange]] = field(default_factory=dict)
+    bodies: list[Body] = field(default_factory=list)
     chunked: Exchange | None = None
     poisoned: Exchange | None = None
     after_poison: Exchange | None = None
@@ -42,6 +48,12 @@ class Transform:
     by_lines: bool = False
     content_type: str = ""
     capitals: Startup | None = None
+
+    def line(self, command: str = "cat PAYLOAD", more: str = "") -> str:
+        """The line that reproduces it: the server, and the request to pipe into curl meanwhile."""
+        accept = f" -H 'Accept: {self.content_type}'" if self.by_lines else ""
+        request = curl(self.payload, body="@-", more=accept + more)
+        return f"{self.startup.line} # meanwhile: {command} | curl -i {request}"
 
 
 @scenario("batch", after=(START,), later=(PIPELINE,), again=True)
@@ -59,7 +71,7 @@ def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
         with served(rig, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
             pass
     with served(rig, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
-        found = Transform(startup, capitals=capitals)
+        found = Transform(startup, rig.payload, capitals=capitals)
         if not address:
             return found
         client = Client(address, rig.limits.invocation, 150)
@@ -70,35 +82,43 @@ def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
 
 
 def _records(found: Transform, client: Client, payload: Payload) -> None:
-    kind = payload.content_type.partition(";")[0].strip()
-    found.by_lines = kind in LINES
+    kind = media_type(payload)
+    found.by_lines = by_lines(payload)
     found.content_type = kind
+
+    def post(body: bytes, **more: str) -> Exchange:
+        return client.ask("POST", "/invocations", body, headers(payload, **more))
+
     lines = [line for line in payload.body.splitlines() if line.strip()]
-    bodies = {"as given": payload.body}
+    several = b"\n".join(lines[:3] * 2)
+    times = max(1, -(-FILE_RECORDS // max(1, len(lines))))
+    bodies = [("as given", payload.body, "cat PAYLOAD")]
     if found.by_lines:
-        bodies = {
-            "one record": lines[0] + b"\n",
-            "one record without a newline": lines[0],
-            "several records": b"\n".join(lines[:3] * 2) + b"\n",
-            "several records without a newline": b"\n".join(lines[:3] * 2),
-            "a whole file": b"\n".join(lines * max(1, 1000 // len(lines))) + b"\n",
-        }
-    for name, body in bodies.items():
-        answer = client.ask("POST", "/invocations", body, headers(payload, Accept=kind))
-        found.bodies[name] = (len(body.splitlines()), answer)
+        three = "head -n 3 PAYLOAD; head -n 3 PAYLOAD"
+        bodies = [
+            ("one record", lines[0] + b"\n", "head -n 1 PAYLOAD"),
+            ("one record without a newline", lines[0], "head -n 1 PAYLOAD | tr -d '\\n'"),
+            ("several records", several + b"\n", f"{{ {three}; }}"),
+            ("several records without a newline", several, f'printf %s "$({three})"'),
+            (
+                "a whole file",
+                b"\n".join(lines * times) + b"\n",
+                f"for i in $(seq {times}); do cat PAYLOAD; done",
+            ),
+        ]
+    for name, body, command in bodies:
+        answer = post(body, Accept=kind)
+        found.bodies.append(Body(name, len(body.splitlines()), command, answer))
     found.chunked = client.ask("POST", "/invocations", payload.body, headers(payload), chunked=True)
     if found.by_lines:
-        poisoned = b"\n".join([lines[0], b"\x01poison\x02", lines[0]]) + b"\n"
-        found.poisoned = client.ask("POST", "/invocations", poisoned, headers(payload, Accept=kind))
-        found.after_poison = client.ask("POST", "/invocations", payload.body, headers(payload))
+        found.poisoned = post(b"\n".join([lines[0], POISON, lines[0]]) + b"\n", Accept=kind)
+        found.after_poison = post(payload.body)
     if found.parameters and (size := claimed_bytes(found.parameters)):
-        found.claimed = client.ask("POST", "/invocations", enlarged(payload, size), headers(payload))
+        found.claimed = post(enlarged(payload, size))
 
 
 def claimed_bytes(parameters: Exchange) -> int:
     """The payload that /execution-parameters promises to take."""
-    import json
-
     try:
         value = json.loads(parameters.body)["MaxPayloadInMB"]
     except (ValueError, KeyError, TypeError):

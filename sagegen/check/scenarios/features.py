@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sagegen.check.core import Evidence, Skip, scenario
+from sagegen.check.endpoint import Startup, headers, patience, served
 from sagegen.check.probe import BINARY, CLOSE, PING, PONG, TEXT, Client, Exchange, websocket
 from sagegen.check.rig import Rig
-from sagegen.check.scenarios.serving import START, STREAM_PATH, Startup, headers, patience, served
+from sagegen.check.scenarios.invocations import STREAM_PATH
+from sagegen.check.scenarios.startup import START
 
 UNDECLARED = "not claimed: the image has no label {}"
 
