@@ -205,24 +205,26 @@ def _read(response: http.client.HTTPResponse, begun: float) -> tuple[bytes, floa
     return answer, first, len(parts)
 
 
-def abort_upload(address: Address, path: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Send half of a body and hang up."""
-    _send_and_reset(address, path, headers, body, len(body) // 2)
+def hang_up(
+    address: Address,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    sent: int,
+    reset: bool = False,
+) -> None:
+    """Send so many bytes of a body, and close the connection without waiting for an answer.
 
-
-def abort_answer(address: Address, path: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Send a request and hang up without reading its answer."""
-    _send_and_reset(address, path, headers, body, len(body))
-
-
-def _send_and_reset(address: Address, path: str, headers: Mapping[str, str], body: bytes, size: int) -> None:
+    The server reads the end of the stream, or, with `reset`, an error, as from a client that was killed.
+    """
     lines = [f"POST {path} HTTP/1.1", f"Host: {address[0]}:{address[1]}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with suppress(OSError), socket.create_connection(address, timeout=5) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body[:size])
-        # Long enough for the server to begin to read; then a reset, as from a client that was killed.
-        time.sleep(0.01)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body[:sent])
+        time.sleep(0.01)  # the server may begin to read
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

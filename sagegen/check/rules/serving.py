@@ -19,6 +19,8 @@ from sagegen.check.scenarios.serving import SERVE
 
 #: A shorter record can be in the log by chance.
 FEWEST_CHARACTERS = 12
+#: Long records are cut in logs.
+MOST_CHARACTERS = 64
 
 
 @rule(

@@ -11,7 +11,7 @@ from itertools import cycle, islice, pairwise
 
 from sagegen.check.endpoint import enlarged, headers
 from sagegen.check.fixture import GARBAGE
-from sagegen.check.probe import Client, Exchange, abort_answer, abort_upload
+from sagegen.check.probe import Client, Exchange, hang_up
 from sagegen.check.rig import Payload, Rig
 from sagegen.check.scenarios.invocations import Invocations, variants
 from sagegen.engine import Box, Usage
@@ -101,11 +101,12 @@ def provoke(rig: Rig, client: Client, box: Box, asked: Invocations, found: Load)
     def empty() -> None:
         asked.empty = _post(client, payload, b"")
 
-    def hang_up() -> None:
-        abort_upload(client.address, "/invocations", kind, upload)
-        abort_answer(client.address, "/invocations", kind, payload.body)
+    def hang_up_three_times() -> None:
+        for reset in (False, True):
+            hang_up(client.address, "/invocations", kind, upload, sent=len(upload) // 2, reset=reset)
+        hang_up(client.address, "/invocations", kind, payload.body, sent=len(payload.body), reset=True)
 
-    for name, act in ((EMPTY_BODY, empty), (CLIENT_GONE, hang_up)):
+    for name, act in ((EMPTY_BODY, empty), (CLIENT_GONE, hang_up_three_times)):
         ends = _ends_a_process(rig, client, box, act)
         if ends is None:
             found.ended = True
@@ -207,7 +208,7 @@ def _round(client: Client, payload: Payload, found: Load) -> int:
             return False
         match index % 10:
             case 0 if CLIENT_GONE not in found.endings:
-                abort_upload(client.address, "/invocations", kind, upload)
+                hang_up(client.address, "/invocations", kind, upload, sent=ROUND_BYTES, reset=index % 20 == 0)
             case 1:
                 _post(client, payload, GARBAGE)
             case 2 if EMPTY_BODY not in found.endings:
