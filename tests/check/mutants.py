@@ -290,7 +290,7 @@ MUTANTS = [
     Mutant("S-29", (SUPERVISED, ("serve", READ, READ + "        if len(data) < size:\n            os._exit(3)\n")), rules=("S-28", "S-20", "S-29"), name="worker-ends-when-a-client-hangs-up"),
     serve("S-29", PREDICT, PREDICT + '            hoard.append(b"x" * 200_000)\n', name="memory", rules=("S-29", "S-20")),
     serve("S-29", PREDICT, PREDICT + '            hoard.append(open("/dev/null"))\n', name="descriptors", rules=("S-29", "S-20")),
-    serve("S-29", PREDICT, PREDICT + "            os.fork() or os._exit(0)\n", name="zombies", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + COUNT.replace("count", "    count", 1) + "            count % 4 or os.fork() or os._exit(0)\n", name="zombies", rules=("S-29", "S-20")),
     serve("S-29", PREDICT, PREDICT + '            Path(f"/tmp/{time.monotonic_ns()}").touch()\n', name="files", rules=("S-29", "S-20")),
     serve("S-29", READ, READ + '        if len(data) < size:\n            hoard.append(open("/dev/null"))\n', name="descriptors-of-cut-uploads", rules=("S-29", "S-20")),
     serve("S-81", INVOKE, INVOKE + "        print(body[:500])\n", name="bodies"),

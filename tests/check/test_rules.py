@@ -10,6 +10,7 @@ import pytest
 
 from sagegen.check import core
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
+from sagegen.check.endpoint import Startup
 from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
 from sagegen.check.probe import Exchange
@@ -21,7 +22,6 @@ from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import goes_on, repeats
 from sagegen.check.scenarios.load import Load
 from sagegen.check.scenarios.serving import SERVE, Serving
-from sagegen.check.endpoint import Startup
 from sagegen.check.scenarios.train import TRAIN, Base
 from sagegen.engine import Exit
 

@@ -15,8 +15,8 @@ from sagegen.check.core import (
 )
 from sagegen.check.endpoint import PORT, by_lines, enlarged
 from sagegen.check.probe import Exchange
-from sagegen.check.scenarios.invocations import LARGE, lines
-from sagegen.check.scenarios.load import EMPTY_BODY, Alone, Load
+from sagegen.check.scenarios.invocations import lines
+from sagegen.check.scenarios.load import EMPTY_BODY, LARGE, Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
 
 PAGE = "your-algorithms-inference-code"

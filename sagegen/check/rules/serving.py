@@ -47,10 +47,11 @@ def logs(evidence: Evidence) -> Verdict:
 def _logged(body: bytes, log: str) -> str:
     """The first line of a request that the log repeats, in any notation of lists; empty where none is."""
     logged = _bare(log)
-    lines = body.decode(errors="replace").splitlines()
-    return next(
-        (line for line in lines if len(bare := _bare(line)) >= FEWEST_CHARACTERS and bare in logged), ""
-    )
+    for line in body.decode(errors="replace").splitlines():
+        bare = _bare(line)[:MOST_CHARACTERS]
+        if len(bare) >= FEWEST_CHARACTERS and bare in logged:
+            return line
+    return ""
 
 
 def _bare(text: str) -> str:

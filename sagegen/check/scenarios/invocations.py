@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagegen.check.endpoint import by_lines, enlarged, headers, media_type
+from sagegen.check.endpoint import by_lines, headers, media_type
 from sagegen.check.fixture import GARBAGE
 from sagegen.check.probe import Client, Exchange, websocket
 from sagegen.check.rig import Payload, Rig
 
-LARGE = 25 * 10**6
 VARIANTS = 8
 UNSUPPORTED = "application/x-sagegen-unsupported"
 STREAM_PATH = "/invocations-bidirectional-stream"
@@ -106,7 +105,6 @@ def _ask_with_payload(client: Client, found: Invocations, payload: Payload, seco
             )
     finally:
         connection.close()
-    found.large = post(enlarged(payload, LARGE))
     found.repeated = [found.golden, found.after_malformed, *found.kept, post()]
 
 

@@ -17,6 +17,7 @@ from sagegen.check.scenarios.invocations import Invocations, variants
 from sagegen.engine import Box, Usage
 
 CLIENTS = 8
+LARGE = 25 * 10**6
 BUSY_BYTES = 4 * 10**6
 BUSY_SHARE = 0.6  # of the seconds of load: large requests; the rest is mixed ones
 PINGS = 200
@@ -67,15 +68,18 @@ class Load:
 
 
 def put_under_load(rig: Rig, client: Client, box: Box, asked: Invocations, found: Load) -> None:
-    """Send requests in parallel, in the order in which each step can spoil the next."""
+    """Send small requests in parallel, then rounds of mixed ones, then large ones.
+
+    Large ones come last: the memory that a server has freed after them would hide what it loses.
+    """
     payload = rig.payload or NO_PAYLOAD
     predicts = asked.golden is not None and asked.golden.ok
     if predicts:
         with ThreadPoolExecutor(CLIENTS) as pool:
             found.parallel = list(pool.map(lambda _: _post(client, payload), range(CLIENTS)))
-    _busy(rig, client, payload, found, large=predicts)
-    if predicts:
         _mix(rig, client, box, payload, found)
+        asked.large = _post(client, payload, enlarged(payload, LARGE))
+    _busy(rig, client, payload, found, large=predicts)
 
 
 def ping_idle(rig: Rig, client: Client, found: Load) -> None:
