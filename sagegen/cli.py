@@ -96,6 +96,8 @@ def matrix(**options: Any) -> int:
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
               help="A request that the model answers.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
+@click.option("--env", multiple=True, metavar="KEY=VALUE",
+              help="Environment of every job and model container; repeatable.")  # fmt: skip
 @click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")
 @click.option("--cpus", type=click.FloatRange(min=0.1), envvar="SAGEGEN_CHECK_CPUS", metavar="N",
               help="CPUs of each container (default: all) [env: SAGEGEN_CHECK_CPUS].")  # fmt: skip

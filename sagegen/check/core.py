@@ -156,8 +156,11 @@ class Evidence:
 
     def __init__(self) -> None:
         self._found: dict[Scenario[Any], Any] = {}
+        #: The scenarios whose results were asked for.
+        self.read: set[Scenario[Any]] = set()
 
     def __getitem__(self, scenario: Scenario[T]) -> T:
+        self.read.add(scenario)
         found = self._found[scenario]
         if isinstance(found, Skip):
             raise found
@@ -165,6 +168,7 @@ class Evidence:
 
     def get(self, scenario: Scenario[T]) -> T | None:
         """The same; None where there is nothing."""
+        self.read.add(scenario)
         found = self._found.get(scenario)
         return None if isinstance(found, Skip) else cast("T | None", found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sagegen.check.core import Skip
@@ -124,6 +124,8 @@ class Rig:
         )
 
     def _line(self, spec: Spec, more: list[str]) -> str:
+        given = {n: v for n, v in self.lab.environment.items() if n not in spec.environment}
+        spec = replace(spec, environment={**given, **spec.environment})
         options = [shlex.quote(option) for option in spec.options()]
         if self.lab.gpus:
             options.append("--gpus=all")

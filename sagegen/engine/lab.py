@@ -10,7 +10,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -36,12 +36,15 @@ class Lab:
         engine: Engine,
         image: str,
         *,
+        environment: Mapping[str, str] | None = None,
         gpus: bool = False,
         cpus: float | None = None,
         memory_share: float = 0.25,
     ) -> None:
         self.api = engine.client.api
         self.image = image
+        #: What every container is given; a Spec's own variables win.
+        self.environment = environment or {}
         self.gpus = gpus
         self.cpus = cpus
         self._id = secrets.token_hex(6)
@@ -163,7 +166,7 @@ class Lab:
             self.image,
             list(spec.command),
             entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
-            environment=dict(spec.environment),
+            environment={**self.environment, **spec.environment},
             hostname=spec.hostname if not spec.inside else None,
             user=spec.user,
             tty=spec.tty,

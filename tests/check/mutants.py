@@ -130,6 +130,10 @@ MUTANTS = [
     static("SV-01", "RUN truncate -s 950M /var/weights"),
     static("SEC-04", "ENV AWS_ACCESS_KEY_ID=AKIA" + "ABCDEFGHIJKLMNOP"),
     static("SEC-04", "RUN HF=hf_" + "abcdefghijklmnopqrstuvwxyz012345 true", name="in-a-command"),
+    static("SEC-04", "ENV DB_" + "PASSWORD=hunter22", name="another-name"),
+    static("SEC-04", "LABEL store=postgresql://" + "me:hunter22@db/models", name="another-scheme"),
+    static("SEC-04", "RUN printf 'machine a login b pass%s hunter22' word > /root/.netrc", name="in-a-file"),
+    static("SEC-04", "RUN printf 'machine a login b pass%s hunter22' word > /root/.netrc\nRUN rm /root/.netrc", name="in-a-layer"),
     # --- training: start and surroundings
     Mutant("T-01", dockerfile=PLAIN + "RUN chmod -x /opt/program/train", rules=END),
     Mutant(

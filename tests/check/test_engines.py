@@ -84,3 +84,16 @@ def test_a_container_gets_as_many_cpus_as_the_check_was_told_and_its_line_says_s
         lab.close()
     assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
     assert "--cpus=0.5 " in Rig(lab, Fixture(None), None, Limits()).serving(spec)
+
+
+def test_a_container_gets_the_variables_that_the_check_was_told_and_its_line_says_so(bank: Bank) -> None:
+    spec = Spec(command=("serve",), environment={"B": "the scenario's own"})
+    lab = Lab(bank.engine, bank.healthy, environment={"A": "x y", "B": "the user's"})
+    try:
+        with lab.container(spec) as box:
+            given = bank.engine.client.api.inspect_container(box.id)["Config"]["Env"]
+    finally:
+        lab.close()
+    assert {"A=x y", "B=the scenario's own"} <= set(given)
+    rig = Rig(lab, Fixture(None), None, Limits())
+    assert "'--env=A=x y' " in rig.serving(spec)

@@ -66,6 +66,46 @@ def test_eleven_gigabytes_fail_where_the_image_is_meant_for_serverless_endpoints
     assert verdict.measured == {"bytes": 11 * 10**9}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPG_KEY=7169605F62C751356D054A26A821E680E5FA6305",
+        "PWD=/opt/program",
+        "TOKENIZERS_PARALLELISM=false",
+        "EOS_TOKEN=end_of_text",
+        "MASK_TOKEN=[MASK]",
+        "MAX_TOKENS=100000",
+        "API_KEY=",
+        "DB_PASSWORD_FILE=/run/secrets/database",
+        "PASSWORD=\nOTHER=something",
+        "HF_TOKEN=$(cat /run/secrets/hf) python fetch.py",
+        "RUN --mount=type=secret,id=token,target=/root/.netrc pip install private",
+        "pip install --extra-index-url https://packages.example/simple",
+        "git clone https://${USER}:${TOKEN}@git.example/repository",
+    ],
+)
+def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
+    image = replace(GOOD, attributes={**GOOD.attributes, "Config": {"Env": [text]}}, history=[text])
+    assert judge("SEC-04", image).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "script, outcome",
+    [
+        ("exec python /opt/serve.py", Outcome.PASS),
+        ('umask 022; exec gunicorn "$@"', Outcome.PASS),
+        ("python /opt/serve.py", Outcome.FAIL),
+        ("exec python /opt/prepare.py; python /opt/serve.py", Outcome.FAIL),
+        ("exec 2>&1; python /opt/serve.py", Outcome.FAIL),
+        ("python /opt/exec serve", Outcome.FAIL),
+    ],
+)
+def test_a_shell_that_becomes_the_program_is_not_pid_1(script: str, outcome: Outcome) -> None:
+    config = {"Entrypoint": ["/bin/sh", "-c", script]}
+    image = replace(GOOD, attributes={**GOOD.attributes, "Config": config})
+    assert judge("T-03", image).outcome is outcome
+
+
 def test_what_a_scenario_skipped_its_rules_skip() -> None:
     evidence = Evidence()
     evidence.add(IMAGE, Skip("no image today"))
@@ -127,6 +167,35 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
     evidence.add(SERVE, found)
     rule = next(rule for rule in core.rules() if rule.id == "S-17")
     assert rule.verdict(evidence).outcome is outcome
+
+
+def test_a_breach_that_was_read_elsewhere_is_not_said_to_be_looked_at_twice() -> None:
+    measure = core.scenario("measure", again=True)(lambda rig, evidence: pytest.fail("looked at again"))
+    settled = core.scenario("settled")(lambda rig, evidence: None)
+
+    def judge(found: Evidence) -> Verdict:
+        return core.broken("seen elsewhere") if found[settled] is None else core.passed(found[measure])
+
+    one = core.Rule("T-01", core.Area.TRAIN, "", "", "", (settled, measure), judge)
+    evidence = Evidence()
+    evidence.add(settled, None)
+    evidence.add(measure, "fine")
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    assert look_again(rig, {one: one.verdict(evidence)}, evidence, Silent()) == {}
+
+
+def test_a_second_look_that_sees_nothing_leaves_the_first_verdict() -> None:
+    def vanished(rig: Rig, evidence: Evidence) -> float:
+        raise Skip("the job ended too early")
+
+    measure = core.scenario("measure", again=True)(vanished)
+    one = made_up("T-01", measure, lambda e: core.broken("slow") if e[measure] else core.passed(""))
+    evidence = Evidence()
+    evidence.add(measure, 9.0)
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    verdicts = {one: one.verdict(evidence)}
+    assert look_again(rig, verdicts, evidence, Silent()) == {}
+    assert verdicts[one].outcome is Outcome.FAIL
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:

@@ -15,6 +15,7 @@ import pytest
 from bank import Bank, breaches
 
 from sagegen.check.reports import Report
+from sagegen.engine import Lab
 from sagegen.engine.sweeping import PID_LABEL
 
 pytestmark = pytest.mark.mutants
@@ -98,6 +99,24 @@ def test_an_interrupted_check_leaves_nothing(bank: Bank, number: signal.Signals,
     assert process.returncode == 128 + number, errors
     assert not leftovers(bank, process.pid)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_next_check_removes_what_a_killed_one_left_and_nothing_of_one_that_lives(bank: Bank) -> None:
+    command = [sys.executable, "-m", "sagegen", "check", bank.healthy, "--opt-ml", str(HERE / "opt_ml")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not bank.engine.client.api.containers(filters={"label": f"{PID_LABEL}={process.pid}"}):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert leftovers(bank, process.pid)
+    alive = Lab(bank.engine, bank.healthy)
+    try:
+        volume = alive.volume()
+        assert not leftovers(bank, process.pid)
+        Lab(bank.engine, bank.healthy).close()
+        assert volume in leftovers(bank, os.getpid())
+    finally:
+        alive.close()
 
 
 def test_a_finished_check_leaves_nothing(bank: Bank, tmp_path: Path) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.limits import Limits
+from sagegen.check.pages import OUTPUT, SIGNALS
 from sagegen.check.scenarios.train import TRAIN
-
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 
 
 @rule(

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.pages import OUTPUT, RUNNING, SIGNALS
 from sagegen.check.scenarios.bad_jobs import BAD, EMPTY
 from sagegen.check.scenarios.train import TRAIN
-
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 
 REASON_CHARACTERS = 1024
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, passed, rule
+from sagegen.check.pages import RUNNING
 from sagegen.check.scenarios.channels import INCREMENTAL, PIPE
-
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 
 
 @rule(

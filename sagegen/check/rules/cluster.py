@@ -6,12 +6,8 @@ from collections.abc import Mapping
 
 from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule
 from sagegen.check.jobs import Run
+from sagegen.check.pages import RUNNING
 from sagegen.check.scenarios.cluster import CLUSTER
-
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 
 
 def _trouble(runs: Mapping[str, Run]) -> Verdict | None:

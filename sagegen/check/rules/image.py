@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sagegen.check.core import (
     Area,
@@ -16,12 +17,11 @@ from sagegen.check.core import (
     unclaimed,
 )
 from sagegen.check.limits import Limits
+from sagegen.check.pages import DOCKERFILE, INFERENCE
 from sagegen.check.scenarios.image import IMAGE, Image
 
 STATIC = Area.STATIC
 NEEDS = (IMAGE,)
-TRAINING_PAGE = "your-algorithms-training-algo-dockerfile"
-SERVING_PAGE = "your-algorithms-inference-code"
 ROOT = ("", "0", "root", "0:0", "root:root", "0:root", "root:0")
 
 
@@ -44,7 +44,7 @@ def _command(image: Image, name: str) -> Verdict:
     STATIC,
     why="Without an ENTRYPOINT Docker looks for an executable `train` on the PATH, and the job dies at once.",
     fix="Put an executable `train` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def train_command(evidence: Evidence) -> Verdict:
@@ -56,7 +56,7 @@ def train_command(evidence: Evidence) -> Verdict:
     STATIC,
     why="Without an ENTRYPOINT Docker looks for an executable `serve` on the PATH; else no endpoint starts.",
     fix="Put an executable `serve` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def serve_command(evidence: Evidence) -> Verdict:
@@ -68,13 +68,16 @@ def serve_command(evidence: Evidence) -> Verdict:
     STATIC,
     why="In shell form PID 1 is a shell that keeps SIGTERM to itself and drops the argument `train`.",
     fix='Write ENTRYPOINT ["program", "argument"] instead of ENTRYPOINT program argument.',
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def exec_form(evidence: Evidence) -> Verdict:
     image = evidence[IMAGE]
     shell = len(image.entrypoint) > 1 and re.search(r"(^|/)(ba|da|z)?sh$", image.entrypoint[0])
     if shell and image.entrypoint[1] in ("-c", "-lc", "-ec"):
+        script = image.entrypoint[2] if len(image.entrypoint) > 2 else ""
+        if re.search(r"(^|[;&\n])\s*exec\s[^;&|\n]+$", script.strip()):
+            return passed("a shell that becomes the program with exec: PID 1 is the program")
         return broken(f"ENTRYPOINT is a shell: {image.entrypoint}", image.line)
     return passed("exec form" if image.entrypoint else "no ENTRYPOINT")
 
@@ -84,7 +87,7 @@ def exec_form(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
     fix="Let your own program be PID 1: it forwards SIGTERM and passes on exit codes.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_tini(evidence: Evidence) -> Verdict:
@@ -100,7 +103,7 @@ def no_tini(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker mounts its own /opt/ml: what the image has there may be invisible.",
     fix="Keep programs elsewhere, for example in /opt/program.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
@@ -121,7 +124,7 @@ def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
     STATIC,
     why="SageMaker makes /opt/ml for root; another user can write neither model nor failure file.",
     fix="Remove USER from the Dockerfile, or end it with USER root.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def root_user(evidence: Evidence) -> Verdict:
@@ -137,7 +140,7 @@ def root_user(evidence: Evidence) -> Verdict:
     STATIC,
     why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
     fix="Install the CUDA runtime only: no nvidia-smi, no libcuda but in compat/ and stubs/.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_driver(evidence: Evidence) -> Verdict:
@@ -219,7 +222,7 @@ def architecture(evidence: Evidence) -> Verdict:
     STATIC,
     why="An anonymous volume there competes with SageMaker's own mounts and can hide data or models.",
     fix="Remove VOLUME /opt/ml… from the Dockerfile; the base image may have it too.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_volume(evidence: Evidence) -> Verdict:
@@ -255,17 +258,34 @@ SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
     "an AWS secret key": re.compile(r"(?i)aws_secret_access_key\s*[=:]\s*['\"]?[A-Za-z0-9/+]{30,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    "a GitHub token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})"),
+    "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
-    "a password in a URL": re.compile(r"https?://[^/\s:@]+:(?!\$)[^/\s:@]{3,}@"),
-    "a password": re.compile(r"(?i)\b[A-Z_]*(PASSWORD|SECRET|API_KEY|ACCESS_TOKEN)=(?!\$|\s|$)\S{6,}"),
+    "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{20,}"),
+    "a PyPI token": re.compile(r"\bpypi-AgE[A-Za-z0-9_-]{40,}"),
+    "an npm token": re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"),
+    "a Google API key": re.compile(r"\bAIza[A-Za-z0-9_-]{35}"),
+    "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
+    "a web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
+    "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@'\"]*:(?![$<{])[^/\s:@'\"]{3,}@"),
+    "a header with a credential": re.compile(r"(?i)authorization:\s*(bearer|basic|token)\s+(?![$<{])\S{8,}"),
+    "a password": re.compile(
+        r"(?i)(?<![\w.])(?![a-z0-9_.-]*(?:bos|eos|pad|unk|mask|sep|cls|stop|start|end|max|min|num)_?token)"
+        r"(?:[a-z0-9]+[_.-])*"
+        r"(?:pass|passw(?:or)?d|passphrase|pwd|secret|(?:secret|api|access|private)[_-]?key|token|credentials?)"
+        r" ?(?:=|: ?)['\"]?"
+        r"(?!(?:true|false|none|null|required|optional|disabled|enabled)\b|[$<{\[/.`]|\d+\b|[a-z]+://)"
+        r"[^\s'\"]{6,}"
+    ),
+    "a login": re.compile(r"(?i)\bmachine\s+\S+\s+login\s+\S+\s+password\s+(?![$<{])\S{3,}"),
+    "a registry's login": re.compile(r'"auth"\s*:\s*"[A-Za-z0-9+/=]{8,}"'),
 }
 
 
 @rule(
     "SEC-04",
     STATIC,
-    why="ENV, labels and build commands can be read by everybody who may pull the image.",
+    why="ENV, labels, build commands and every layer can be read by everybody who may pull the image.",
     fix="Use build secrets (RUN --mount=type=secret) and, at run time, roles or Secrets Manager.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     needs=NEEDS,
@@ -275,11 +295,18 @@ def no_secrets(evidence: Evidence) -> Verdict:
     labels = [f"{key}={value}" for key, value in (image.config.get("Labels") or {}).items()]
     places = {"ENV": image.config.get("Env") or [], "LABEL": labels, "a build command": image.history}
     for place, texts in places.items():
-        for text in texts:
-            for what, pattern in SECRETS.items():
-                if pattern.search(text):
-                    return broken(f"{place} holds {what}", f"docker history --no-trunc {image.name}")
+        if what := _secret(texts):
+            return broken(f"{place} holds {what}", f"docker history --no-trunc {image.name}")
+    for path, text in image.credentials.items():
+        if what := _secret([text]):
+            place, _, layer = path.partition(" ")
+            return broken(f"{path} holds {what}", image.in_layers(place) if layer else image.listing(place))
     return passed("none found")
+
+
+def _secret(texts: Iterable[str]) -> str | None:
+    """The kind of the first secret in any of the texts."""
+    return next((what for text in texts for what, found in SECRETS.items() if found.search(text)), None)
 
 
 @rule(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.limits import Limits
+from sagegen.check.pages import DOCKERFILE
 from sagegen.check.scenarios.interruption import RESUMED, TERMINATED, goes_on, repeats
 from sagegen.check.scenarios.train import TRAIN
 
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 KILLED = 137
 
 

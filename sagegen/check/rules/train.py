@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.pages import DOCKERFILE, RUNNING
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN
 
-DOCKERFILE = "your-algorithms-training-algo-dockerfile"
-RUNNING = "your-algorithms-training-algo-running-container"
-OUTPUT = "your-algorithms-training-algo-output"
-SIGNALS = "your-algorithms-training-signal-success-failure"
 BIG_WRITES = 100 * 10**6
 
 
