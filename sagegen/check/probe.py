@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 Address = tuple[str, int]
 ANSWER_BYTES = 64 * 2**20
 CHUNK = 64 * 1024
+SMALL = 32 * 1024
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Flight:
     """A request on its way: what another thread may want to know before the answer comes."""
 
     connection: socket.socket | None = None
+    size: int = 0  # bytes of its body
     sent: bool = False
     ended: float = 0.0
     answer: Exchange | None = None
@@ -73,6 +75,8 @@ class Flight:
         """Whether the whole request has reached the server's machine, so far as this one can tell."""
         if not self.sent or self.connection is None:
             return False
+        if self.size < SMALL:
+            return True  # it fits into the buffer of any connection; its acknowledgement may come late
         try:
             return fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)) == bytes(4)
         except (OSError, ValueError):
@@ -135,7 +139,7 @@ def ask(
             connected = time.monotonic() - begun
         timer.start()
         if flight:
-            flight.connection = http_connection.sock
+            flight.connection, flight.size = http_connection.sock, len(body)
         all_headers = dict(headers or {})
         if chunked:
             all_headers["Transfer-Encoding"] = "chunked"
