@@ -16,6 +16,14 @@ from sagegen.engine import Box, Exit, Spec, StartFailed, Volume
 PORT = 8080
 #: Types of which a body holds one record per line.
 LINES = ("text/csv", "application/jsonlines", "text/plain")
+#: The environment of a transform job, and what the SDK's local mode makes of it.
+TRANSFORM_JOB = {
+    "SAGEMAKER_BATCH": "true",
+    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
+    "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD",
+    "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "1",
+}
+LOCAL_TRANSFORM = {"SAGEMAKER_BATCH": "True"}
 LISTENING = "0A"
 LOOK_SECONDS = 3.0  # until the sockets of a server without a connection are listed for the first time
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Scheduler, look_again
+from sagegen.check.scenarios.batch import Transform, bodies
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import goes_on, repeats
 from sagegen.check.scenarios.invocations import Invocations, variants
@@ -275,6 +278,18 @@ def test_requests_under_load_differ_where_the_payload_has_records(
     payload: Payload, expected: list[bytes]
 ) -> None:
     assert variants(payload)[:2] == expected
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_line_of_a_batch_rule_makes_the_request_that_was_sent(number: int, tmp_path: Path) -> None:
+    payload = Payload(b"1,2\n3,4\n5,6\n7,8\n", "text/csv")
+    (tmp_path / "PAYLOAD").write_bytes(payload.body)
+    _, body, command = bodies(payload)[number]
+    made = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert made.stdout == body
+    line = Transform(Startup("docker run"), payload, by_lines=True, content_type="text/csv").line(command)
+    assert line.startswith(f"docker run # meanwhile: {command} | curl -i -H 'Content-Type: text/csv'")
+    assert "--data-binary @- http://localhost:8080/invocations" in line
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:

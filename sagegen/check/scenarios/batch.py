@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 from sagegen.check.core import Evidence, scenario
-from sagegen.check.endpoint import Startup, by_lines, curl, enlarged, headers, media_type, patience, served
+from sagegen.check.endpoint import (
+    LOCAL_TRANSFORM,
+    TRANSFORM_JOB,
+    Startup,
+    by_lines,
+    curl,
+    enlarged,
+    headers,
+    media_type,
+    patience,
+    served,
+    server,
+)
 from sagegen.check.probe import Client, Exchange
 from sagegen.check.rig import Payload, Rig
-from sagegen.check.scenarios.pipeline import PIPELINE
+from sagegen.check.scenarios.pipeline import BATCHED, PIPELINE
 from sagegen.check.scenarios.startup import START
 
 LARGEST = 100 * 10**6
 FILE_RECORDS = 2500
 POISON = b"\x01poison\x02"
-BATCH = {
-    "SAGEMAKER_BATCH": "true",
-    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
-    "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD",
-    "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,24 @@ def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
     ordinary = evidence[START]
     ordinary.healthy()
     seconds = patience(rig, ordinary)
-    capitals = None
     pipeline = evidence.get(PIPELINE)
-    if pipeline and pipeline.batch:
-        capitals = pipeline.second
-    else:
-        environment = {"SAGEMAKER_BATCH": "True"}
-        with served(rig, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
+    capitals = pipeline.capitals if pipeline else None
+    if not capitals:
+        place = served(rig, evidence, seconds=seconds, environment=LOCAL_TRANSFORM)
+        with place as (capitals, _, _address):
             pass
-    with served(rig, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
+    with ExitStack() as stack:
+        if kept := rig.take(BATCHED):
+            stack.enter_context(kept.place)
+            line = rig.serving(server(rig, evidence, rig.lab.network(), environment=TRANSFORM_JOB))
+            startup, address = replace(kept.startup, line=line), kept.address
+        else:
+            place = served(rig, evidence, seconds=seconds, environment=TRANSFORM_JOB)
+            startup, _, begun = stack.enter_context(place)
+            if not begun:
+                return Transform(startup, rig.payload, capitals=capitals)
+            address = begun
         found = Transform(startup, rig.payload, capitals=capitals)
-        if not address:
-            return found
         client = Client(address, rig.limits.invocation, 150)
         found.parameters = client.ask("GET", "/execution-parameters", seconds=5)
         if rig.payload:
@@ -83,38 +96,43 @@ def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
 
 def _records(found: Transform, client: Client, payload: Payload) -> None:
     kind = media_type(payload)
-    found.by_lines = by_lines(payload)
+    found.by_lines = by_lines(payload) and bool(payload.body.strip())
     found.content_type = kind
 
     def post(body: bytes, **more: str) -> Exchange:
         return client.ask("POST", "/invocations", body, headers(payload, **more))
 
-    lines = [line for line in payload.body.splitlines() if line.strip()]
-    several = b"\n".join(lines[:3] * 2)
-    times = max(1, -(-FILE_RECORDS // max(1, len(lines))))
-    bodies = [("as given", payload.body, "cat PAYLOAD")]
-    if found.by_lines:
-        three = "head -n 3 PAYLOAD; head -n 3 PAYLOAD"
-        bodies = [
-            ("one record", lines[0] + b"\n", "head -n 1 PAYLOAD"),
-            ("one record without a newline", lines[0], "head -n 1 PAYLOAD | tr -d '\\n'"),
-            ("several records", several + b"\n", f"{{ {three}; }}"),
-            ("several records without a newline", several, f'printf %s "$({three})"'),
-            (
-                "a whole file",
-                b"\n".join(lines * times) + b"\n",
-                f"for i in $(seq {times}); do cat PAYLOAD; done",
-            ),
-        ]
-    for name, body, command in bodies:
+    for name, body, command in bodies(payload):
         answer = post(body, Accept=kind)
         found.bodies.append(Body(name, len(body.splitlines()), command, answer))
     found.chunked = client.ask("POST", "/invocations", payload.body, headers(payload), chunked=True)
     if found.by_lines:
-        found.poisoned = post(b"\n".join([lines[0], POISON, lines[0]]) + b"\n", Accept=kind)
+        record = payload.body.splitlines()[0]
+        found.poisoned = post(b"\n".join([record, POISON, record]) + b"\n", Accept=kind)
         found.after_poison = post(payload.body)
     if found.parameters and (size := claimed_bytes(found.parameters)):
         found.claimed = post(enlarged(payload, size))
+
+
+def bodies(payload: Payload) -> list[tuple[str, bytes, str]]:
+    """Requests of different numbers of records: a name, the body, the command that makes it from PAYLOAD."""
+    lines = [line for line in payload.body.splitlines() if line.strip()]
+    if not lines or not by_lines(payload):
+        return [("as given", payload.body, "cat PAYLOAD")]
+    several = b"\n".join(lines[:3] * 2)
+    three = "head -n 3 PAYLOAD; head -n 3 PAYLOAD"
+    times = max(1, -(-FILE_RECORDS // len(lines)))
+    return [
+        ("one record", lines[0] + b"\n", "head -n 1 PAYLOAD"),
+        ("one record without a newline", lines[0], "head -n 1 PAYLOAD | tr -d '\\n'"),
+        ("several records", several + b"\n", f"{{ {three}; }}"),
+        ("several records without a newline", several, f'printf %s "$({three})"'),
+        (
+            "a whole file",
+            b"\n".join(lines * times) + b"\n",
+            f"for i in $(seq {times}); do cat PAYLOAD; done",
+        ),
+    ]
 
 
 def claimed_bytes(parameters: Exchange) -> int:

@@ -19,10 +19,10 @@ from sagegen.engine import Box, Usage
 CLIENTS = 8
 LARGE = 25 * 10**6
 BUSY_BYTES = 4 * 10**6
-BUSY_SHARE = 0.6  # of the seconds of load: large requests; the rest is mixed ones
+BUSY_SHARE = 0.5  # of the seconds of load: large requests; the rest is mixed ones
 PINGS = 200
 FEWEST_PINGS = 20
-PING_SECONDS = 1.0
+PING_SECONDS = 0.6
 ROUND = 80  # mixed requests between two measurements
 ROUND_BYTES = 64 * 1024
 ROUND_SECONDS = 1.5

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from sagegen.check.core import Evidence, scenario
-from sagegen.check.endpoint import Startup, headers, patience, served, sockets, start
-from sagegen.check.probe import Exchange, ask
+from sagegen.check.endpoint import (
+    LOCAL_TRANSFORM,
+    TRANSFORM_JOB,
+    Startup,
+    headers,
+    patience,
+    served,
+    sockets,
+    start,
+)
+from sagegen.check.probe import Address, Exchange, ask
 from sagegen.check.rig import Kept, Rig
 from sagegen.check.scenarios.startup import START
+from sagegen.engine import Box
 
-SPARE = "spare"
+#: What the first and the second container are kept for.
+SPARE, BATCHED = "spare", "batched"
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class Pipeline:
     sockets: tuple[tuple[str, int], ...] | None = None
     second: Startup | None = None
     both: tuple[Exchange, ...] = ()
-    batch: bool = False  # the second serves with SAGEMAKER_BATCH=True
+    capitals: Startup | None = None  # the first, where it serves with SAGEMAKER_BATCH=True
 
 
 FIRST_PORT, SECOND_PORT, SAFE_PORTS = 9123, 9124, range(9200, 9300)
@@ -47,38 +59,43 @@ def PIPELINE(rig: Rig, evidence: Evidence) -> Pipeline:
     def environment(port: int, low: int) -> dict[str, str]:
         return {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": f"{low}-{low + 49}"}
 
+    def begin(more: Mapping[str, str]) -> tuple[Startup, Box, Address | None]:
+        """Start the first container; `more` is its environment beside the ports."""
+        own = {**environment(FIRST_PORT, SAFE_PORTS[0]), **more}
+        return stack.enter_context(
+            served(rig, evidence, seconds=seconds, environment=own, neighbour=SECOND_PORT)
+        )
+
+    # A transform job may run a pipeline: what serves in batch mode here need not be started for that alone.
     with ExitStack() as stack:
-        own = environment(FIRST_PORT, SAFE_PORTS[0])
-        place = served(rig, evidence, seconds=seconds, environment=own, neighbour=SECOND_PORT)
-        first, box, address = stack.enter_context(place)
+        first, box, address = begin(LOCAL_TRANSFORM)
+        capitals = first if address else None
+        if not address and claimed:
+            stack.close()
+            first, box, address = begin({})
         if not address:
             return Pipeline(label, claimed, first)
         golden = None
         if rig.payload and ordinary.predicts:
-            golden = ask(
-                address,
-                "POST",
-                "/invocations",
-                rig.payload.body,
-                headers(rig.payload),
-                seconds=rig.limits.invocation,
-            )
-        listening = sockets(box)
-        found = Pipeline(label, claimed, first, golden, listening)
-        # A transform job may run a pipeline: where the second serves in batch mode, that is known too.
-        for more in ({"SAGEMAKER_BATCH": "True"}, {}):
+            kind, seconds_to_answer = headers(rig.payload), rig.limits.invocation
+            body = rig.payload.body
+            golden = ask(address, "POST", "/invocations", body, kind, seconds=seconds_to_answer)
+        found = Pipeline(label, claimed, first, golden, sockets(box), capitals=capitals)
+        for more in (TRANSFORM_JOB, {}):
             own = {**environment(SECOND_PORT, SAFE_PORTS[50]), **more}
             spec = replace(box.spec, network=None, inside=box.id, environment=own)
-            with rig.lab.container(spec) as other:
-                second, its_address = start(
-                    rig, other, rig.serving(box.spec), seconds=seconds, port=SECOND_PORT
-                )
+            with ExitStack() as place:
+                other = place.enter_context(rig.lab.container(spec))
+                line = rig.serving(box.spec)
+                second, its_address = start(rig, other, line, seconds=seconds, port=SECOND_PORT)
                 both = tuple(
                     ask(where, "GET", "/ping", seconds=rig.limits.ping)
                     for where in (address, its_address)
                     if where
                 )
-            found = replace(found, second=second, both=both, batch=bool(more) and second.ok)
+                if its_address and more:
+                    rig.keep(BATCHED, Kept(second, other, its_address, place.pop_all()))
+            found = replace(found, second=second, both=both)
             if second.ok or not claimed:
                 break
         rig.keep(SPARE, Kept(first, box, address, stack.pop_all()))

@@ -13,6 +13,7 @@ from sagegen.check.core import Evidence, Skip, scenario
 from sagegen.check.endpoint import Startup, headers, patience, served
 from sagegen.check.probe import Address, Exchange, Flight, ask
 from sagegen.check.rig import Payload, Rig
+from sagegen.check.scenarios.batch import TRANSFORM
 from sagegen.check.scenarios.pipeline import PIPELINE, SPARE
 from sagegen.check.scenarios.startup import START
 from sagegen.engine import Box, Exit
@@ -91,7 +92,7 @@ class Crash:
 PROCESSES = 'for d in /proc/[0-9]*; do read -r s < $d/stat && echo "$s"; done 2>/dev/null'
 
 
-@scenario("serve-crash", after=(START,), later=(PIPELINE,), again=True)
+@scenario("serve-crash", after=(START,), later=(PIPELINE, TRANSFORM), again=True)
 def CRASH(rig: Rig, evidence: Evidence) -> Crash:
     """Kills each process of the server in turn, to see whether anybody notices."""
     ordinary = evidence[START]
