@@ -149,15 +149,15 @@ def _talk(rig: Rig, found: Serving, client: Client, box: Box) -> str:
 def _load_for_stop(rig: Rig, found: Serving) -> tuple[Payload, list[bytes]]:
     """What the clients send while the server is stopped, one body for each client.
 
-    All that is in flight must fit into the time that a stop may take: a slow model gets fewer clients. Half of
-    the bodies are large, so that requests of a fast model are in flight too.
+    All that is in flight must fit into the time that a stop may take: a slow model gets fewer clients. Half
+    of the bodies are large, so that requests of a fast model are in flight too.
     """
     payload = rig.payload or load.NO_PAYLOAD
     first = found.golden or found.startup.first
     half = rig.limits.stop_serving / 2
-    clients = (
-        max(1, min(load.CLIENTS, int(half / first.seconds))) if first and first.seconds else load.CLIENTS
-    )
+    clients = load.CLIENTS
+    if first and first.seconds:
+        clients = max(1, min(clients, int(half / first.seconds)))
     alone = found.load.busy_alone
     quick = alone is not None and alone.ok and clients * alone.seconds < half
     large = enlarged(payload, load.BUSY_BYTES) if quick else payload.body
