@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from sagegen.check.fixture import Job
+from sagegen.check.probe import ask
 from sagegen.check.rig import Rig, tree
 from sagegen.engine import Box, Exit, File, StartFailed
 
@@ -27,6 +28,12 @@ class Run:
     checkpoints: Mapping[str, File] = field(default_factory=dict)
     written: int = 0
     model_archive: IO[bytes] | None = None
+    #: It was ended because it had used no CPU for so many seconds.
+    idle_seconds: float = 0.0
+    #: It was ended because it answers /ping: a server, not a job.
+    serves: bool = False
+    #: It was ended because it listens on a server's port, without a network on which to ask it.
+    listens: bool = False
 
     @property
     def ok(self) -> bool:
@@ -43,8 +50,11 @@ class Run:
         """How it ended, for people."""
         if self.start_error:
             return f"cannot start: {self.start_error}"
+        if self.serves:
+            return f"a server: it answers /ping after {self.exit.seconds:.0f} s, and does not end"
         if self.exit.running:
-            return f"still running after {self.exit.seconds:.0f} s"
+            idle = f", the last {self.idle_seconds:.0f} s without using the CPU" if self.idle_seconds else ""
+            return f"still running after {self.exit.seconds:.0f} s{idle}"
         memory = ", out of memory" if self.exit.out_of_memory else ""
         return f"exit code {self.exit.code}{memory} after {self.exit.seconds:.1f} s{self._last()}"
 
@@ -73,8 +83,12 @@ def train(
     during: Callable[[Box], None] | None = None,
     keep_model: bool = False,
     seconds: float | None = None,
+    waits: bool = False,
 ) -> Run:
-    """Run one job to its end."""
+    """Run one job to its end, at most `seconds` (default: the user's --timeout).
+
+    A job that stops using the CPU is ended early, unless it `waits` for other hosts or for a FIFO.
+    """
     own = rig.lab.network() if job.network and network is None else network
     spec, line = rig.training(job, own)
     with rig.lab.container(spec) as box:
@@ -88,11 +102,49 @@ def train(
             return Run(line, Exit(None, 0.0), str(error))
         if during:
             during(box)
-        state = box.wait(seconds or rig.limits.timeout)
+        seconds = seconds or rig.limits.timeout
+        # On a GPU a job may rightly leave the CPU alone.
+        seen: dict[str, Any] = {}
+        state = box.wait(seconds) if waits or rig.lab.gpus else _watch(box, rig, seconds, seen)
         if state.running:
             box.signal("SIGKILL")
             box.wait(10)
-        return record(box, line, state, keep_model=keep_model)
+        return replace(record(box, line, state, keep_model=keep_model), **seen)
+
+
+#: A job that uses less of one CPU than this does nothing.
+IDLE_SHARE = 0.01
+PORT = 8080
+
+
+def _watch(box: Box, rig: Rig, seconds: float, seen: dict[str, Any]) -> Exit:
+    """Wait for its end, or until it is clear that it does not end; `seen` then tells why."""
+    state = box.wait(min(3.0, seconds))
+    if not state.running:
+        return state
+    since, used = box.age, box.cpu_seconds()
+    address = box.address(PORT) if box.spec.network else None
+    while state.running and box.age < seconds:
+        if address and ask(address, "GET", "/ping", seconds=1.0).status == 200:
+            seen["serves"] = True
+            return state
+        if not box.spec.network and _listens(box):
+            seen["listens"] = True
+            return state
+        state = box.wait(min(1.0, max(0.05, seconds - box.age)))
+        now, idle = box.cpu_seconds() if state.running else None, box.age - since
+        if now is None or used is None or now - used > IDLE_SHARE * max(1.0, idle):
+            since, used = box.age, now
+        elif idle > rig.limits.idle:
+            seen["idle_seconds"] = idle
+            return state
+    return state
+
+
+def _listens(box: Box) -> bool:
+    """Whether a process inside listens on a server's port, for an image that has `cat`."""
+    text = box.run("cat", "/proc/net/tcp", "/proc/net/tcp6") or ""
+    return bool(re.search(rf":{PORT:04X} [0-9A-F]+:0000 0A ", text))
 
 
 def record(box: Box, line: str, state: Exit, *, keep_model: bool = False) -> Run:

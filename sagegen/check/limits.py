@@ -23,6 +23,7 @@ class Limits:
     invocation: float = 60.0  # S-22
     linger: float = 30.0  # T-55
     late_host: float = 15.0  # T-44
+    idle: float = 20.0  # a job that uses no CPU for so long waits for something that will not come
     settle: float = 20.0  # what any start may take longer than the first one
     give_up: float = 45.0  # a server that answers, but not what it should
     load: float = 5.0  # how long requests keep the server busy
@@ -38,7 +39,7 @@ class Limits:
         """The platform's limits; `timeout` replaces the check's own patience."""
         long = (
             "startup startup_slow serverless_startup stop_training stop_training_slow stop_serving invocation"
-            " linger late_host settle give_up timeout"
+            " linger late_host idle settle give_up timeout"
         )
         values = {name: getattr(cls, name) * SCALE for name in long.split()}
         values["memory_share"] = max(0.15, cls.memory_share * SCALE)  # more than S-75 allows
@@ -46,6 +47,7 @@ class Limits:
         values["load"] = max(1.5, cls.load * SCALE)
         values["settle"] = max(8.0, values["settle"])
         values["late_host"] = max(3.0, values["late_host"])
+        values["idle"] = max(5.0, values["idle"])
         if timeout is not None:
             values["timeout"] = timeout
         return cls(**values)

@@ -232,6 +232,13 @@ class Box:
             with suppress(*TROUBLE):
                 self._api.unpause(self.id)
 
+    def cpu_seconds(self) -> float | None:
+        """CPU time that its processes have used; None where the engine cannot tell."""
+        with suppress(*TROUBLE, KeyError, TypeError):
+            found = self._api.stats(self.id, stream=False, one_shot=True)
+            return float(found["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+        return None
+
     def processes(self) -> int | None:
         """How many processes it has; None where the engine cannot tell."""
         with suppress(*TROUBLE):

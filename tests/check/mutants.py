@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagegen.check import core
-from sagegen.check.scenarios import bad_jobs, serving, variants
+from sagegen.check.scenarios import bad_jobs, cluster, serving, variants
 from sagegen.check.scenarios import train as job
 
 
@@ -44,10 +44,13 @@ def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
 
 
 #: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
+TRAINING = tuple(rule.id for rule in core.rules() if rule.area is core.Area.TRAIN)
 WEB = rules_of((serving.SERVE,))
-CONFIG = rules_of((job.TRAIN,), (variants.VARIANTS,))
+CONFIG = rules_of((job.TRAIN,), (variants.VARIANTS,), (cluster.CLUSTER,))
 SMALL = ("S-75", "SV-03", "SV-04", "S-13")
 END = rules_of((job.TRAIN,), (job.TRAIN, bad_jobs.BAD), (bad_jobs.EMPTY,))
+NUMBER = "        return int(json.loads(text))\n"
+WRITES = '            write(FAILURE, f"{type(error).__name__}: {error}"[:1024])\n'
 
 
 def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
@@ -165,11 +168,13 @@ MUTANTS = [
         "T-78",
         (("train", MAIN, MAIN + '    print("CUDA error")\n    os._exit(1)\n'),),
         "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=all",
-        frozenset({"T-50", "T-51", "T-24"}),
+        frozenset({"T-50", "T-51"}),
         rules=(*END, "T-78"),
     ),
     # --- training: configuration
-    train("T-20", "        return int(json.loads(text))\n", "        return int(text + 0)\n"),
+    train("T-20", NUMBER, "        return int(text + 0)\n", rules=(*CONFIG, "T-20")),
+    train("T-20", "    data = rows(\"train\", 0)\n", "    epochs = 4\n    data = rows(\"train\", 0)\n", rules=END, name="change-nothing"),
+    train("T-20", "    except (ValueError, TypeError):\n        raise", "    except (ValueError, TypeError):\n        return 4\n        raise", rules=END, name="any-value"),
     train(
         "T-16",
         MAIN,
@@ -180,10 +185,10 @@ MUTANTS = [
     train("T-22", MAIN, MAIN + '    assert not any(k.startswith("sagemaker") for k in config("hyperparameters"))\n'),
     train("T-23", MAIN, MAIN + '    assert "_tuning_objective_metric" not in config("hyperparameters")\n'),
     train("T-24", '    epochs = hyperparameter(raw, "epochs", "4")\n', '    if not raw:\n        os._exit(1)\n    epochs = int(raw["epochs"])\n', rules=END),
-    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA, "T-83"),
+    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA),
     train("T-38", '.rglob("*.csv")', '.glob("*.csv")'),
     train("T-41", '["current_host"]\n', '["current_host"]\n    assert current.startswith(("algo-1", "algo-2")), current\n'),
-    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n', "T-83"),
+    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n'),
     train("T-43", RESOURCES, RESOURCES + '    assert resources["network_interface_name"].startswith("eth0")\n'),
     train("T-46", RESOURCES, RESOURCES + '    assert resources.get("current_group_name", "homogeneousCluster") == "homogeneousCluster"\n'),
     train("T-80", MAIN, MAIN + '    if cache := os.environ.get("SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"):\n        os.listdir(cache)\n'),
@@ -191,17 +196,22 @@ MUTANTS = [
     # --- training: the end
     train("T-50", "        sys.exit(1)\n", "        sys.exit(0)\n", rules=END),
     train("T-50", MAIN, MAIN + '    raise RuntimeError("always")\n', name="always-fails", rules=END),
-    train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", "T-24", rules=END),
-    train("T-51", "output/failure", "failure", "T-24", name="wrong-place", rules=END),
+    Mutant("T-50", (("train", "for line in file.read_text().splitlines()", "for line in file.read_bytes().splitlines()"), ("train", "float(cell) for line in data for cell in line.split(\",\")", "len(line) for line in data")), rules=END, name="learns-from-garbage"),
+    train("T-50", MAIN, MAIN + "    time.sleep(10**6)\n", rules=END, name="never-ends"),
+    train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", rules=END),
+    train("T-51", "output/failure", "failure", name="wrong-place", rules=END),
+    train("T-51", WRITES, '            write(FAILURE, "training failed")\n', name="always-the-same", rules=END),
+    train("T-51", WRITES, '            write(FAILURE, "=" * 1100 + f"{type(error).__name__}: {error}")\n', name="banner", rules=END),
     train("T-51", 'write(FAILURE, f"{type', 'write(FAILURE, "Traceback" + "x" * 2000 + f"{type', name="tail-only", rules=END),
     train("T-51", "        main()\n", '        main()\n        write(FAILURE, "fine")\n', name="after-success", rules=("T-51", "T-53")),
-    train("T-53", '        write(ML / "model/model.json"', '        write(ML / "output/data/model.json"', rules=("T-53", "T-74", "T-51", "S-43", "T-55")),
+    train("T-53", '        write(ML / "model/model.json"', '        write(ML / "output/data/model.json"', rules=TRAINING),
     train("S-43", "        main()\n", '        main()\n        os.symlink("model.json", "/opt/ml/model/latest")\n', rules=("S-43", "T-53", "T-74")),
     train("T-55", "        main()\n", "        main()\n        time.sleep(4)\n", rules=("T-55", "T-53", "T-74")),
     train("T-74", '    print(f"training', '    sys.stdout = sys.stderr = open("/tmp/log", "w")\n    print(f"training', rules=("T-74", "T-53")),
     # --- training: interruption and clusters
     train("T-60", "    stop = True\n", "    time.sleep(60)\n", rules=("T-60", "T-61", "T-74")),
     train("T-60", "    stop = True\n", "    pass\n", rules=("T-60", "T-61", "T-74"), name="ignored"),
+    train("T-60", "    stop = True\n", "    CHECKPOINT.unlink()\n    os._exit(1)\n", rules=("T-60", "T-61", "T-74"), name="saves-nothing"),
     Mutant(
         "T-61",
         dockerfile="RUN mv /opt/program/train /opt/program/train.py && printf '#!/bin/bash\\ntrap \"exit 143\" TERM\\n"

@@ -66,6 +66,9 @@ def test_no_rule_without_a_mutant() -> None:
     "identity, outcome",
     [
         ("T-10", Outcome.FAIL),  # MUST
+        ("T-60-ignored", Outcome.FAIL),
+        ("T-51-tail-only", Outcome.FAIL),
+        ("T-51-banner", Outcome.FAIL),
         ("S-50", Outcome.FAIL),  # MUST*, claimed
         ("T-41", Outcome.FAIL),  # ENV
         ("T-37", Outcome.WARN),  # REC

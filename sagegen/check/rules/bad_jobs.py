@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.jobs import Run
 from sagegen.check.pages import OUTPUT, RUNNING, SIGNALS
-from sagegen.check.scenarios.bad_jobs import BAD, EMPTY
-from sagegen.check.scenarios.train import TRAIN
+from sagegen.check.scenarios.bad_jobs import BAD, CORRUPT, EMPTY, IMPOSSIBLE, Bad
+from sagegen.check.scenarios.train import TRAIN, Base
 
 REASON_CHARACTERS = 1024
 
@@ -27,8 +29,21 @@ def nothing_given(evidence: Evidence) -> Verdict:
     if run.exit.running or run.start_error:
         return broken(run.end, run.line)
     if not run.failure:
+        if any(_silent(other) for other in _failed(evidence.get(TRAIN), evidence.get(BAD)).values()):
+            return skipped(f"{run.end}, and no failure file, see T-51")
         return broken(f"{run.end}, and no failure file", run.line)
     return passed("failed cleanly")
+
+
+def _failed(base: Base | None, bad: Bad | None) -> dict[str, Run]:
+    """The jobs that failed, by what was wrong with them."""
+    runs = {**(bad.runs if bad else {}), **({"this job": base.run} if base else {})}
+    return {name: run for name, run in runs.items() if run.exit.code and not run.start_error}
+
+
+def _silent(run: Run) -> bool:
+    """It left no failure file."""
+    return not run.failure
 
 
 @rule(
@@ -46,13 +61,19 @@ def exit_code(evidence: Evidence) -> Verdict:
         if run.needs_network():
             return skipped("training needs a network, see T-12")
         return broken(run.end, run.line)
-    for name, bad in evidence[BAD].items():
-        if bad.exit.running:
+    bad_jobs = evidence[BAD].runs
+    empty = evidence.get(EMPTY)
+    for name, bad in {**bad_jobs, **({"no channels": empty} if empty else {})}.items():
+        if bad.exit.running and bad is not empty:  # T-24 tells of the one without channels
             return broken(f"{name}: {bad.end}", bad.line)
-        if bad.ok and (bad.failure or not bad.model):
-            what = "wrote a failure file" if bad.failure else "left no model"
-            return broken(f"{name}: {what}, and the exit code is 0", bad.line)
-    codes = {name: bad.exit.code if bad.exit.code is not None else -1 for name, bad in evidence[BAD].items()}
+        if bad.ok and bad.failure:
+            return broken(f"{name}: wrote a failure file, and the exit code is 0", bad.line)
+        if bad.ok and not bad.model and run.model:
+            return broken(f"{name}: left no model, and the exit code is 0", bad.line)
+    garbage = bad_jobs[CORRUPT]
+    if run.ok and not base.neutral and garbage.ok and base.job.channels:
+        return doubtful("random bytes instead of data: it trained on them, with exit code 0", garbage.line)
+    codes = {name: bad.exit.code if bad.exit.code is not None else -1 for name, bad in bad_jobs.items()}
     return passed(
         run.end if run.ok else "bad jobs fail", **{name.replace(" ", "_"): c for name, c in codes.items()}
     )
@@ -67,11 +88,9 @@ def exit_code(evidence: Evidence) -> Verdict:
     needs=(TRAIN, BAD),
 )
 def failure_file(evidence: Evidence) -> Verdict:
-    base = evidence[TRAIN]
+    base, bad_jobs = evidence[TRAIN], evidence[BAD]
     run = base.started()
-    failed = {name: bad for name, bad in evidence[BAD].items() if bad.exit.code and not bad.start_error}
-    if run.exit.code:
-        failed["this job"] = run
+    failed = _failed(base, bad_jobs)
     for name, bad in failed.items():
         if not bad.failure:
             return broken(f"{name}: {bad.end}, and no failure file", bad.line)
@@ -81,8 +100,9 @@ def failure_file(evidence: Evidence) -> Verdict:
             return broken(f"{name}: the failure file is not UTF-8", bad.line)
         if not text.strip():
             return broken(f"{name}: the failure file is empty", bad.line)
-        if len(text) > REASON_CHARACTERS and re.match(r"\s*Traceback", text):
-            return doubtful(
+        cause = text.strip().splitlines()[-1]
+        if re.match(r"\s*Traceback", text) and cause not in text[:REASON_CHARACTERS]:
+            return broken(
                 f"{name}: {len(text)} characters, and the cause is not among the first 1024",
                 bad.line,
                 characters=len(text),
@@ -91,5 +111,29 @@ def failure_file(evidence: Evidence) -> Verdict:
         return doubtful("a failure file after success", run.line)
     if not failed:
         return skipped("no job failed")
+    if run.ok and (same := _same_reason(failed, evidence.get(EMPTY))):
+        return same
     longest = max(len(bad.failure or b"") for bad in failed.values())
     return passed(f"written after {len(failed)} failed jobs", characters=longest)
+
+
+def _same_reason(failed: Mapping[str, Run], empty: Run | None) -> Verdict | None:
+    """A breach where jobs that failed for different reasons give the same one."""
+    texts = {name: _plain(run) for name, run in failed.items()}
+    corrupt, others = texts.get(CORRUPT), {IMPOSSIBLE: texts.get(IMPOSSIBLE)}
+    if empty and empty.exit.code and empty.failure:
+        others["no channels"] = _plain(empty)
+    for name, text in others.items():
+        if corrupt is None or text is None or corrupt[:REASON_CHARACTERS] != text[:REASON_CHARACTERS]:
+            continue
+        line = failed[CORRUPT].line
+        if corrupt != text:
+            return broken(f"{CORRUPT} and {name}: the same first 1024 characters, the cause after them", line)
+        if name == IMPOSSIBLE:  # that there is no data to use may be said of both others
+            return broken(f"{CORRUPT} and {name}: the same text, {corrupt.strip()[:100]!r}", line)
+    return None
+
+
+def _plain(run: Run) -> str:
+    """Its failure text, numbers aside."""
+    return re.sub(r"\d+", "#", (run.failure or b"").decode(errors="replace"))

@@ -35,8 +35,14 @@ def stops_in_time(evidence: Evidence) -> Verdict:
     if repeats(found.run, full) and not goes_on(found.run, found.lines):
         return skipped("the job was about to end when it was interrupted – give a longer one with --opt-ml")
     if repeats(found.run, full):
-        return doubtful(
+        return broken(
             "SIGTERM changed nothing: the job ran to its end; a longer one would be killed",
+            found.run.line,
+            seconds=seconds,
+        )
+    if full.checkpoints and not found.run.checkpoints and not found.run.model:
+        return doubtful(
+            "neither a checkpoint nor a model is left: all of its work is lost",
             found.run.line,
             seconds=seconds,
         )
@@ -51,7 +57,7 @@ def stops_in_time(evidence: Evidence) -> Verdict:
     why="A wrapper that does not pass it on ends alone: its child is killed without saving anything.",
     fix="Use exec in shell scripts, or forward the signal and wait for the child.",
     page=DOCKERFILE,
-    needs=(TERMINATED,),
+    needs=(TRAIN, TERMINATED),
 )
 def forwards(evidence: Evidence) -> Verdict:
     found = evidence[TERMINATED]
@@ -63,8 +69,11 @@ def forwards(evidence: Evidence) -> Verdict:
         return passed("PID 1 passes it on")
     if found.alone:
         return passed("PID 1 trains itself, and has helpers")
-    what = "ended without waiting for its child" if found.left_early else "kept it to itself"
-    return broken(f"PID 1 {what}", found.run.line)
+    if found.left_early:
+        return broken("PID 1 ended without waiting for its child", found.run.line)
+    if found.stop.running or found.stop.code == KILLED or repeats(found.run, evidence[TRAIN].succeeded()):
+        return skipped("PID 1 kept it to itself, see T-60")
+    return passed("PID 1 tells its child in its own way")
 
 
 @rule(
@@ -82,7 +91,7 @@ def resumes(evidence: Evidence) -> Verdict:
     found = evidence[RESUMED]
     if not found.resumed.ok:
         return broken(f"after the restart: {found.resumed.end}", found.resumed.line)
-    if not found.resumed.model:
+    if not found.resumed.model and evidence[TRAIN].modelled():
         return broken("after the restart: no model", found.resumed.line)
     if not found.saved:
         return skipped("the job ended before it could be interrupted – give a longer one with --opt-ml")

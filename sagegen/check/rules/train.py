@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.jobs import Run
 from sagegen.check.pages import DOCKERFILE, RUNNING
+from sagegen.check.scenarios.bad_jobs import BAD, IMPOSSIBLE, Bad
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN
 
@@ -98,7 +100,7 @@ def scratch(evidence: Evidence) -> Verdict:
     why='hyperparameters.json holds {"epochs": "3"}: code that expects a number fails in the cloud only.',
     fix="Convert each value explicitly: int(hp['epochs']), hp['flag'].lower() == 'true'.",
     page=RUNNING,
-    needs=(TRAIN,),
+    needs=(TRAIN, BAD),
 )
 def string_hyperparameters(evidence: Evidence) -> Verdict:
     base = evidence[TRAIN]
@@ -107,8 +109,24 @@ def string_hyperparameters(evidence: Evidence) -> Verdict:
         return broken(f"{run.end}; with numbers instead of strings it succeeds", run.line)
     if not base.job.hyperparameters:
         return skipped("the job has no hyperparameters – put some into --opt-ml")
-    base.succeeded()
+    if wrong := _no_effect(base.modelled(), evidence[BAD]):
+        return wrong
     return passed(f"{len(base.job.hyperparameters)} strings", hyperparameters=len(base.job.hyperparameters))
+
+
+def _no_effect(run: Run, bad: Bad) -> Verdict | None:
+    """A doubt where hyperparameters change nothing."""
+    impossible, other = bad.runs.get(IMPOSSIBLE), bad.other
+    if impossible and impossible.ok and impossible.model and bad.changed:
+        return doubtful("'not-a-value!' for each of them is as good as a number", impossible.line)
+    if other and other.ok and _contents(other) == _contents(run):
+        return doubtful(f"{bad.changed}: the model stays the same, byte for byte", other.line)
+    return None
+
+
+def _contents(run: Run) -> dict[str, tuple[int, bytes]]:
+    """The model's files: their sizes, and the beginning of each."""
+    return {name: (file.size, file.content) for name, file in run.model.items() if file.kind == "file"}
 
 
 @rule(

@@ -51,8 +51,8 @@ def MODEL(rig: Rig, evidence: Evidence) -> Artifact:
     if given := rig.fixture.given_model():
         packed = tempfile.SpooledTemporaryFile()  # noqa: SIM115
         packed.write(given)
-    elif (run := evidence[TRAIN].run).ok and run.model and run.model_archive:
-        packed = to_tar_gz(run.model_archive)
+    elif (base := evidence.get(TRAIN)) and base.run.ok and base.run.model and base.run.model_archive:
+        packed = to_tar_gz(base.run.model_archive)
     if packed is None:
         return Artifact(rig.lab.volume(make_tar({})), True, None)
     with packed:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO
 
-from sagegen.check.core import Evidence, Skip, scenario
+from sagegen.check.core import Evidence, scenario
 from sagegen.check.fixture import CHANNEL
 from sagegen.check.jobs import Run, train
 from sagegen.check.rig import Rig
@@ -36,7 +36,7 @@ def PIPE(rig: Rig, evidence: Evidence) -> Run:
     """Trains in Pipe mode: one FIFO per channel and epoch, the next one coming late."""
     rig.require("pipe")
     base = evidence[TRAIN]
-    base.succeeded()
+    base.modelled()
     channels = {name: {**channel, "TrainingInputMode": "Pipe"} for name, channel in base.job.channels.items()}
     with rig.fixture.data("given") as archive:
         files = _prefixed(archive, "pipes/")
@@ -46,7 +46,7 @@ def PIPE(rig: Rig, evidence: Evidence) -> Run:
         with suppress(*TROUBLE):
             box.detach("/bin/sh", "-c", FEED)
 
-    return train(rig, job, during=feed, seconds=60 + 5 * base.run.exit.seconds)
+    return train(rig, job, during=feed, waits=True, seconds=60 + 5 * base.run.exit.seconds)
 
 
 def _prefixed(archive: IO[bytes], prefix: str) -> dict[str, bytes | None]:
@@ -75,9 +75,8 @@ def INCREMENTAL(rig: Rig, evidence: Evidence) -> Incremental:
     """Trains from an earlier model.tar.gz in the channel `model`; then from one with `../` in its paths."""
     rig.require("incremental")
     base = evidence[TRAIN]
-    run = base.succeeded()
-    if not run.model_archive:
-        raise Skip("training left no model")
+    run = base.modelled()
+    assert run.model_archive
     with to_tar_gz(run.model_archive) as packed:
         good = packed.read()
     buffer = io.BytesIO()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sagegen.check.core import Evidence, scenario
+from sagegen.check.fixture import Job
 from sagegen.check.jobs import Run, patience, together, train
 from sagegen.check.rig import Rig
+from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN, Base
+from sagegen.check.variations import RICH, plain
 
 
 @dataclass(frozen=True)
@@ -17,34 +20,61 @@ class Cluster:
 
     late: Mapping[str, Run]
     empty: Mapping[str, Run]
+    #: The runs that show that the image bears the variations, where its hosts had them and did well.
+    variations: Mapping[str, Run] = field(default_factory=dict)
 
 
-@scenario("train-cluster", after=(TRAIN,), waits=True)
+#: The first is the first in every order: it leads.
+ODD_HOSTS = ("algo-7", "algo-8-x7k2p", "algo-9")
+HOSTS = ("algo-1", "algo-2", "algo-3")
+Changes = Mapping[str, Callable[[Job], Job]]
+
+
+@scenario("train-cluster", after=(TRAIN, IMAGE), waits=True)
 def CLUSTER(rig: Rig, evidence: Evidence) -> Cluster:
     """Trains on several hosts, one of which comes late and one of which gets no file."""
-    base = evidence[TRAIN]
+    base, image = evidence[TRAIN], evidence[IMAGE]
     base.succeeded()
     late = rig.limits.late_host
-    runs = _cluster(rig, base, {"algo-2": late}, "algo-3")
+    # Two hosts have odd configurations too, which saves containers. The first one has to leave a model.
+    short = plain(image)
+    odd = list(_train(rig, base, ODD_HOSTS, late, [RICH, short]).items())
+    if all(run.ok for _, run in odd) and odd[0][1].model:
+        found = {**dict.fromkeys(RICH, odd[0][1]), **dict.fromkeys(short, odd[1][1])}
+        return Cluster(dict(odd[:2]), dict(odd), found)
+    # Was it the cluster, or the configurations?
+    runs = _train(rig, base, HOSTS, late)
     if all(run.ok for run in runs.values()):
-        return Cluster({host: runs[host] for host in ("algo-1", "algo-2")}, runs)
-    # Which of the two was it?
-    return Cluster(_cluster(rig, base, {"algo-2": late}), _cluster(rig, base, {}, "algo-2"))
+        return Cluster({host: runs[host] for host in HOSTS[:2]}, runs)
+    # The host that came late, or the one without a file?
+    return Cluster(
+        _train(rig, base, HOSTS[:2], late, without_files=False),
+        _train(rig, base, HOSTS[:2], 0.0),
+    )
 
 
-def _cluster(rig: Rig, base: Base, late: Mapping[str, float], empty: str = "") -> dict[str, Run]:
-    """A job on two hosts, or three: when each comes, and which of them gets no file."""
-    hosts = ["algo-1", "algo-2", "algo-3"][: 3 if empty == "algo-3" else 2]
-    seconds = patience(rig, base.run) + 2 * max(late.values(), default=0.0)
+def _train(
+    rig: Rig,
+    base: Base,
+    hosts: Sequence[str],
+    late: float,
+    changes: Sequence[Changes] = (),
+    without_files: bool = True,
+) -> dict[str, Run]:
+    """A job on these hosts: the second comes late, the last gets no file, the first ones have `changes`."""
+    seconds = patience(rig, base.run) + 2 * late
 
-    def one(host: str, network: str) -> Run:
-        job = base.job.on_host(host, hosts)
-        if empty:
+    def one(index: int, host: str, network: str) -> Run:
+        job = base.job.on_host(host, list(hosts))
+        if without_files:
             channels = {n: {**c, "S3DistributionType": "ShardedByS3Key"} for n, c in job.channels.items()}
-            job = replace(job, channels=channels, data="empty" if host == empty else job.data)
-        rig.lab.pause(late.get(host, 0.0))
-        return train(rig, job, network=network, seconds=seconds)
+            job = replace(job, channels=channels, data="empty" if host == hosts[-1] else job.data)
+        for change in changes[index].values() if index < len(changes) else ():
+            job = change(job)
+        rig.lab.pause(late if index == 1 else 0.0)
+        return train(rig, job, network=network, seconds=seconds, waits=True)
 
     with rig.lab.cluster() as network:
-        runs = together(*(lambda host=host: one(host, network) for host in hosts))
+        calls = [lambda i=i, host=host: one(i, host, network) for i, host in enumerate(hosts)]
+        runs = together(*calls)
     return dict(zip(hosts, runs, strict=True))

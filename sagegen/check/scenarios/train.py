@@ -32,6 +32,19 @@ class Base:
             raise Skip("training did not succeed on the neutral fixture – give your data with --opt-ml")
         raise Skip("training did not succeed, see T-01 and T-50")
 
+    def modelled(self) -> Run:
+        """The run, where it succeeded and left a model."""
+        run = self.succeeded()
+        if not any(file.kind == "file" for file in run.model.values()):
+            raise Skip("training left no model, see T-53")
+        return run
+
+    def ended(self) -> Run:
+        """The run, where it ended by itself, however."""
+        if self.started().exit.running:
+            raise Skip("training does not end, see T-50")
+        return self.run
+
     def started(self) -> Run:
         """The run, where it started."""
         if self.run.start_error:
@@ -45,19 +58,21 @@ def TRAIN(rig: Rig, _: Evidence) -> Base:
     job = rig.fixture.job
     neutral = rig.fixture.is_neutral
     isolated = run = train(rig, replace(job, network=False), keep_model=True)
-    if not run.ok and not run.start_error and (not run.exit.running or run.needs_network()):
+    if _with_a_network(run):
         run = train(rig, job, keep_model=True)
+    if run.serves and neutral:
+        raise Skip(f"{run.end}: this image does not train")
     if run.ok or run.start_error or run.exit.running:
         return Base(run, isolated, neutral=neutral, job=job)
     # It failed: which single change of the surroundings makes it succeed?
-    typed = {key: typed(value) for key, value in job.hyperparameters.items()}
+    numbers = {key: typed(value) for key, value in job.hyperparameters.items()}
     changes = {
         "T-33": replace(job, writable_data=True),
         "T-11": replace(job, tty=True),
         "T-72": replace(job, environment={**job.environment, **toolkit_variables(job)}),
     }
-    if typed != dict(job.hyperparameters):
-        changes["T-20"] = replace(job, hyperparameters=typed)
+    if numbers != dict(job.hyperparameters):
+        changes["T-20"] = replace(job, hyperparameters=numbers)
     cures: dict[str, bool] = {}
     for identity, changed in changes.items():
         other = train(rig, replace(changed, network=isolated.needs_network()), keep_model=True)
@@ -69,6 +84,14 @@ def TRAIN(rig: Rig, _: Evidence) -> Base:
                 isolated = isolated if isolated.needs_network() else other
             break
     return Base(run, isolated, cures, neutral, job)
+
+
+def _with_a_network(run: Run) -> bool:
+    """Whether a job that failed without a network is worth a try with one."""
+    if run.ok or run.start_error or run.model:
+        return False
+    # A job that waits may wait for the network; and a server shows only there that it is one.
+    return run.needs_network() or run.listens or run.idle_seconds > 0 or not run.exit.running
 
 
 def typed(text: Any) -> Any:
