@@ -14,8 +14,8 @@ from sagegen.check.limits import Limits
 from sagegen.engine import Box, Lab, Spec, Volume, make_tar
 
 if TYPE_CHECKING:
+    from sagegen.check.endpoint import Startup
     from sagegen.check.probe import Address
-    from sagegen.check.scenarios.serving import Startup
 
 JOB_ENVIRONMENT = {
     "TRAINING_JOB_NAME": "sagegen-check",

@@ -6,11 +6,11 @@
 
 from sagegen.engine.archives import SPOOL_BYTES, File, make_tar, read_tar
 from sagegen.engine.connection import TROUBLE, ContainerFailed, Engine, Layers, Start, answering
-from sagegen.engine.containers import Box, Closed, Exit, Spec, StartFailed, Volume
+from sagegen.engine.containers import Box, Closed, Exit, Spec, StartFailed, Usage, Volume
 from sagegen.engine.disk import DiskWatch
 from sagegen.engine.lab import Lab
 
 __all__ = [
     "SPOOL_BYTES", "TROUBLE", "Box", "Closed", "ContainerFailed", "DiskWatch", "Engine", "Exit", "File",
-    "Lab", "Layers", "Spec", "Start", "StartFailed", "Volume", "answering", "make_tar", "read_tar",
+    "Lab", "Layers", "Spec", "Start", "StartFailed", "Usage", "Volume", "answering", "make_tar", "read_tar",
 ]  # fmt: skip

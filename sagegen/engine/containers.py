@@ -101,6 +101,16 @@ class Exit:
         return self.code is None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a container holds at a moment; None where the engine, or the image, does not tell."""
+
+    memory: int | None = None  # bytes of its processes' own memory: no page cache
+    tasks: int | None = None  # threads and processes, dead ones that have no parent to collect them included
+    descriptors: int | None = None  # open files, where the image has a shell
+    files: int | None = None  # that it has made or changed outside every volume
+
+
 class Box:
     """One container."""
 
@@ -234,6 +244,28 @@ class Box:
         with suppress(*TROUBLE):
             return len(self._api.top(self.id)["Processes"])
         return None
+
+    def pids(self) -> frozenset[str] | None:
+        """The numbers of its living processes on the engine's machine; None where the engine cannot tell."""
+        with suppress(*TROUBLE):
+            found = self._api.top(self.id)
+            column = found["Titles"].index("PID")
+            return frozenset(row[column] for row in found["Processes"])
+        return None
+
+    def usage(self) -> Usage:
+        """What it holds now."""
+        memory = tasks = descriptors = files = None
+        with suppress(*TROUBLE, KeyError, TypeError):
+            found = self._api.stats(self.id, stream=False, one_shot=True)
+            tasks = found["pids_stats"]["current"]
+            detail = found["memory_stats"]["stats"]
+            memory = detail["anon"] if "anon" in detail else detail["total_rss"]
+        if (text := self.shell("set -- /proc/[0-9]*/fd/*; echo $#")) and text.strip().isdecimal():
+            descriptors = int(text)
+        with suppress(*TROUBLE):
+            files = len(self._api.diff(self.id) or ())
+        return Usage(memory, tasks, descriptors, files)
 
     def names(self, folder: str) -> list[str]:
         """The files of a folder, at any depth, by their paths in it."""

@@ -94,6 +94,25 @@ SAYS = '    print(f"serving on {PORT}", flush=True)\n'
 PLAIN = "ENTRYPOINT []\n"
 UNPACKS = LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n'
 
+READ = "        data = self.rfile.read(size)\n"
+COUNT = '        count = globals()["count"] = globals().get("count", 0) + 1\n'
+IPV6_ONLY = """    request_queue_size = 256
+    address_family = __import__("socket").AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(41, 26, 1)  # IPPROTO_IPV6, IPV6_V6ONLY
+        self.server_address = ("::", PORT)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "model", PORT
+
+"""
+#: PID 1 starts a worker, and another whenever one ends.
+SUPERVISED = (
+    "serve",
+    "    server = Server(",
+    "    while os.fork():\n        os.wait()\n    server = Server(",
+)
+
 MUTANTS = [
     # --- the image at rest
     static("T-02", PLAIN + "RUN chmod -x /opt/program/train", "IMG-12"),
@@ -212,7 +231,7 @@ MUTANTS = [
     serve("S-01", SAYS, SAYS + "    sys.exit(3)\n", name="ends"),
     serve("S-01", 'elif self.path == "/metrics":\n', 'elif self.path == "/metrics":\n            os._exit(3)\n', "S-77", name="dies-later"),
     serve("S-03", "    threading.Thread(target=drain).start()\n", "    pass\n"),
-    Mutant("S-03", (("serve", "    end = time.monotonic() + 25\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
+    Mutant("S-03", (("serve", "    draining = True\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
     serve("S-06", "    server = Server(", "    if os.fork():\n        while True:\n            signal.pause()\n    server = Server(", rules=("S-06", "S-13")),
     serve("S-10", 'HOST = "0.0.0.0"', 'HOST = "127.0.0.1"'),
     serve("S-10", '"8080"', '"5000"', name="other-port"),
@@ -228,7 +247,7 @@ MUTANTS = [
     serve("S-20", '            elif self.path == "/invocations":\n', '            elif self.path == "/predict":\n'),
     serve("S-21", "    request_queue_size = 256\n", "    request_queue_size = 0\n\n    def process_request(self, request, address):\n        time.sleep(0.4)\n        super().process_request(request, address)\n", rules=("S-21", "S-13", "S-20", "S-22", "S-24")),
     serve("S-22", PREDICT, "            time.sleep(20)\n" + PREDICT, "S-03"),
-    serve("S-23", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int('),
+    serve("S-23", READ, '        if size > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n' + READ),
     serve("S-24", KIND, '        if any(h.lower().startswith("x-amzn-junk") for h in self.headers):\n            self.reply(400)\n            return\n' + KIND),
     serve("S-25", KIND, '        if "X-Amzn-SageMaker-Inference-Id" in self.headers:\n            self.reply(400)\n            return\n' + KIND),
     serve("S-26", "        if kind != TEXT:\n", "        if False:\n"),
@@ -262,12 +281,34 @@ MUTANTS = [
     serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', only=BATCH),
     serve("B-04", '"MULTI_RECORD"', '"MultiRecord"', only=BATCH),
     serve("B-04", '"MaxConcurrentTransforms": 4', '"MaxConcurrentTransforms": 40', only=BATCH, name="product"),
-    serve("B-07", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int(', only=BATCH),
+    serve("B-07", READ, '        if size > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n' + READ, only=BATCH),
     serve("B-08", '        if self.headers.get("Transfer-Encoding") == "chunked":\n', "        if False:\n", only=BATCH),
     serve("B-09", PREDICT, "            assert len(body.splitlines()) > 1\n" + PREDICT, only=BATCH),
     serve("B-10", PREDICT, '            body = body if body.endswith(b"\\n") else b"\\n".join(body.split(b"\\n")[1:]) or b"1"\n' + PREDICT, only=BATCH),
     serve("B-11", '        self.send_header("Content-Type", TEXT)\n', '        self.send_header("Content-Type", "text/html")\n', only=BATCH),
     serve("B-12", PREDICT, '            body = b"\\n".join(line for line in body.split(b"\\n") if b"poison" not in line)\n' + PREDICT, only=BATCH),
+    # --- serving: many requests, and requests that are cut short
+    serve("S-01", PREDICT, '            body or os._exit(3)\n' + PREDICT, name="ends-on-an-empty-body"),
+    serve("S-01", READ, READ + "        if len(data) < size:\n            os._exit(3)\n", name="ends-when-a-client-hangs-up"),
+    serve("S-10", "    request_queue_size = 256\n", IPV6_ONLY, name="ipv6-only", patience=60.0),
+    serve("S-12", PING, PING + COUNT + "        time.sleep(1.5 if not in_flight and count % 40 == 0 else 0)\n", name="one-in-forty"),
+    serve("S-20", PREDICT, PREDICT + '            globals()["shared"] = answer\n            time.sleep(0.01)\n            answer = globals()["shared"]\n', name="swapped"),
+    serve("S-20", INVOKE, INVOKE + COUNT + "        if count > 100:\n            self.reply(500)\n            return\n", name="500-later"),
+    serve("S-20", INVOKE, INVOKE + "        if in_flight > 3 and len(body) > 10**6:\n            self.reply(500)\n            return\n", name="large-in-parallel"),
+    serve("S-20", PREDICT, '            body = b"\\n".join(body.splitlines()[:1000])\n' + PREDICT, name="cut"),
+    serve("S-26", '        self.send_header("Content-Type", TEXT)\n', '        self.send_header("Content-Type", TEXT)\n        self.send_header("Content-Type", "text/plain")\n', name="two-content-types"),
+    serve("S-26", 'self.headers.get("Content-Type", TEXT).split(";")[0].strip()', 'self.headers.get("Content-Type", TEXT)', name="charset"),
+    serve("S-28", "self.reply(400, str(error)[:200].encode())\n            return\n        self.stream", "import traceback\n            self.reply(400, traceback.format_exc().encode())\n            return\n        self.stream", name="traceback"),
+    serve("S-28", PREDICT, "            if not body:\n                self.reply(500)\n                return\n" + PREDICT, name="empty-body"),
+    Mutant("S-28", (SUPERVISED, ("serve", PREDICT, "            body or os._exit(3)\n" + PREDICT)), rules=("S-28", "S-20", "S-29"), name="worker-ends"),
+    Mutant("S-29", (SUPERVISED, ("serve", READ, READ + "        if len(data) < size:\n            os._exit(3)\n")), rules=("S-28", "S-20", "S-29"), name="worker-ends-when-a-client-hangs-up"),
+    serve("S-29", PREDICT, PREDICT + '            hoard.append(b"x" * 200_000)\n', name="memory", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + '            hoard.append(open("/dev/null"))\n', name="descriptors", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + COUNT.replace("count", "    count", 1) + "            count % 4 or os.fork() or os._exit(0)\n", name="zombies", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + '            Path(f"/tmp/{time.monotonic_ns()}").touch()\n', name="files", rules=("S-29", "S-20")),
+    serve("S-29", READ, READ + '        if len(data) < size:\n            hoard.append(open("/dev/null"))\n', name="descriptors-of-cut-uploads", rules=("S-29", "S-20")),
+    serve("S-81", INVOKE, INVOKE + "        print(body[:500])\n", name="bodies"),
+    serve("B-10", PREDICT, '            body = b"\\n".join(body.splitlines()[:1000])\n' + PREDICT, name="cut", only=BATCH),
     # --- multi-model
     Mutant("M-01", dockerfile="LABEL com.amazonaws.sagemaker.capabilities.multi-models=no", only=MODELS),
     serve("M-03", LOADED, LOADED + "    else:\n        load('/opt/ml/model')\n", only=MODELS),
@@ -281,4 +322,45 @@ MUTANTS = [
     serve("M-10", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(200)", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(201)", only=MODELS),
     serve("M-11", "        try:\n            loaded = load(url)", "        with lock:\n            time.sleep(0.9 if len(models) == 1 else 0)\n        try:\n            loaded = load(url)", only=MODELS),
     serve("M-13", "        with lock:\n            models[name]", '        globals()["loads"] = globals().get("loads", 0) + 1\n        if globals()["loads"] > 12:\n            self.reply(507)\n            return\n        with lock:\n            models[name]', only=MODELS),
+]  # fmt: skip
+
+#: PID 1 watches three workers that share its socket.
+WORKERS = """    workers = []
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            break
+        workers.append(pid)
+    if len(workers) == 3:
+        signal.signal(signal.SIGTERM, lambda *_: [os.kill(pid, signal.SIGTERM) for pid in workers])
+        if os.wait()[1]:
+            os._exit(1)
+        os.wait()
+        os.wait()
+        os._exit(0)
+    try:
+"""
+PER_ROW = 'str(sum(map(float, line.split(","))) + model["bias"])'
+LINES_OF_ANSWER = '    return ("\\n".join(answers) + "\\n").encode()\n'
+ALL = (*WEB, "S-06", "B-08", "B-09", "B-10", "B-12")
+
+
+def unusual(
+    name: str, *changes: tuple[str, str], dockerfile: str = "", rules: tuple[str, ...] = ALL
+) -> Mutant:
+    """An image that does something rare, and nothing wrong."""
+    return Mutant(
+        "right", tuple(("serve", *change) for change in changes), dockerfile, rules=rules, name=name
+    )
+
+
+UNUSUAL = [
+    unusual("answers-vary", (PER_ROW, PER_ROW + ' + f"{time.monotonic_ns() % 1000}"')),
+    unusual("answers-vary-in-length", (LINES_OF_ANSWER, '    answers += ["more"] * (time.monotonic_ns() // 1000 % 7)\n' + LINES_OF_ANSWER)),
+    unusual("answers-round-differently-under-load", (PER_ROW, 'f"{sum(map(float, line.split(\',\'))) + model[\'bias\'] + in_flight * 1e-9:.12f}"')),
+    unusual("no-content-length", ('    protocol_version = "HTTP/1.1"\n', '    protocol_version = "HTTP/1.0"\n'), ("        self.chunk(answer[:1])\n        time.sleep(0.05)\n        self.chunk(answer[1:])\n        self.chunk(b\"\")\n", "        self.wfile.write(answer)\n"), ('        self.send_header("Transfer-Encoding", "chunked")\n', ""), ('        self.send_header("Content-Length", str(len(body)))\n', "")),
+    unusual("several-processes", ("    try:\n        server.serve_forever()", WORKERS + "        server.serve_forever()")),
+    unusual("no-shell", dockerfile='RUN ["python3", "-c", "import os; os.remove(\'/usr/bin/sh\')"]'),
+    unusual("ends-well-without-a-worker", ("    server = Server(", "    if os.fork():\n        os.wait()\n        os._exit(0)\n    server = Server("), rules=("S-06", "S-13", "S-20")),
+    unusual("refuses-with-503-after-the-signal", (INVOKE, INVOKE + "        if draining:\n            self.reply(503)\n            return\n")),
 ]  # fmt: skip

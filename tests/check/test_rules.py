@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sagegen.check import core
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
+from sagegen.check.endpoint import Startup
 from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
 from sagegen.check.probe import Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
-from sagegen.check.rig import Rig
+from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Scheduler, look_again
+from sagegen.check.scenarios.batch import Transform, bodies
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import goes_on, repeats
-from sagegen.check.scenarios.serving import SERVE, Serving, Startup
+from sagegen.check.scenarios.invocations import Invocations, variants
+from sagegen.check.scenarios.load import Alone, Load
+from sagegen.check.scenarios.serving import SERVE, Serving
+from sagegen.check.scenarios.stopping import Stop
 from sagegen.check.scenarios.train import TRAIN, Base
 from sagegen.engine import Exit
 
@@ -160,7 +167,7 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
 ) -> None:
     pings = [Exchange(200, seconds=0.1), Exchange(200, seconds=slowest)]
     startup = Startup("", healthy_seconds=1.0)
-    found = Serving(startup, False, None, False, second_look, load_pings=pings)
+    found = Serving(startup, False, None, False, second_look, load=Load(busy_pings=pings))
     evidence = Evidence()
     evidence.add(SERVE, found)
     rule = next(rule for rule in core.rules() if rule.id == "S-17")
@@ -194,6 +201,95 @@ def test_a_second_look_that_sees_nothing_leaves_the_first_verdict() -> None:
     verdicts = {one: one.verdict(evidence)}
     assert look_again(rig, verdicts, evidence, Silent()) == {}
     assert verdicts[one].outcome is Outcome.FAIL
+
+
+def serving(**found: Any) -> Evidence:
+    """What an endpoint showed that answers its payload."""
+    good = Exchange(200, b"1\n2\n", {"content-type": "text/csv"})
+    asked = Invocations(golden=good, repeated=[good, good])
+    payload = Payload(b"1,2\n3,4\n", "text/csv")
+    evidence = Evidence()
+    startup = Startup("docker run", healthy_seconds=1.0)
+    evidence.add(SERVE, Serving(startup, False, payload, False, False, **{"asked": asked, **found}))
+    return evidence
+
+
+LOST = Exchange(error="connection reset")
+
+
+@pytest.mark.parametrize(
+    "stop, outcome",
+    [
+        (Stop(Exit(0, 1.0), 3, ()), Outcome.PASS),
+        (Stop(Exit(0, 1.0), 3, (LOST,)), Outcome.FAIL),
+        (Stop(Exit(137, 1.0), 3, ()), Outcome.FAIL),
+        (Stop(Exit(None, 30.0), 3, ()), Outcome.FAIL),
+        (Stop(Exit(0, 1.0), 0, ()), Outcome.SKIP),
+    ],
+    ids=["answered", "lost", "killed", "deaf", "nothing-in-flight"],
+)
+def test_a_stop_passes_only_where_a_request_was_in_flight_and_answered(stop: Stop, outcome: Outcome) -> None:
+    rule = next(rule for rule in core.rules() if rule.id == "S-03")
+    assert rule.verdict(serving(stop=stop)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "answer, outcome",
+    [
+        (b"0.3000001\n", Outcome.PASS),  # batches of other sizes round differently
+        (b"0.4\n", Outcome.FAIL),  # another request's
+        (b"0.3\n0.4\n", Outcome.FAIL),  # with a line of another request's
+    ],
+)
+def test_an_answer_under_load_is_wrong_where_it_is_what_another_request_gets(
+    answer: bytes, outcome: Outcome
+) -> None:
+    alone = [Alone(b"1,2\n", Exchange(200, b"0.3\n"), True), Alone(b"3,4\n", Exchange(200, b"0.4\n"), True)]
+    load = Load(alone=alone, mixed=[(alone[0], Exchange(200, answer)), (alone[1], alone[1].answer)])
+    rule = next(rule for rule in core.rules() if rule.id == "S-20")
+    assert rule.verdict(serving(load=load)).outcome is outcome
+
+
+def test_an_answer_that_also_differs_alone_is_not_compared() -> None:
+    alone = [Alone(b"1,2\n", Exchange(200, b"0.3\n"), True), Alone(b"3,4\n", Exchange(200, b"0.4\n"), True)]
+    load = Load(
+        alone=alone,
+        mixed=[(alone[0], Exchange(200, b"0.4\n"))],
+        asked_again={alone[0].body: Exchange(200, b"0.4\n")},
+    )
+    rule = next(rule for rule in core.rules() if rule.id == "S-20")
+    assert rule.verdict(serving(load=load)).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "payload, expected",
+    [
+        (Payload(b"1,2\n3,4\n", "text/csv; header=absent"), [b"1,2\n", b"3,4\n1,2\n"]),
+        (Payload(b"[[1], [2]]", "application/json"), [b"[[1]]", b"[[2], [1]]"]),
+        (
+            Payload(b'{"instances": [1, 2]}', "application/json"),
+            [b'{"instances": [1]}', b'{"instances": [2, 1]}'],
+        ),
+        (Payload(b'{"text": "a"}', "application/json"), [b'{"text": "a"}']),
+        (Payload(b"\x93NUMPY", "application/x-npy"), [b"\x93NUMPY"]),
+    ],
+)
+def test_requests_under_load_differ_where_the_payload_has_records(
+    payload: Payload, expected: list[bytes]
+) -> None:
+    assert variants(payload)[:2] == expected
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_line_of_a_batch_rule_makes_the_request_that_was_sent(number: int, tmp_path: Path) -> None:
+    payload = Payload(b"1,2\n3,4\n5,6\n7,8\n", "text/csv")
+    (tmp_path / "PAYLOAD").write_bytes(payload.body)
+    _, body, command = bodies(payload)[number]
+    made = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert made.stdout == body
+    line = Transform(Startup("docker run"), payload, by_lines=True, content_type="text/csv").line(command)
+    assert line.startswith(f"docker run # meanwhile: {command} | curl -i -H 'Content-Type: text/csv'")
+    assert "--data-binary @- http://localhost:8080/invocations" in line
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:

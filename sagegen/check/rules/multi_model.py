@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.endpoint import slowest
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.multi_model import CYCLES, LABEL, MODELS, Models, content
-from sagegen.check.scenarios.serving import SERVE, slowest
+from sagegen.check.scenarios.serving import SERVE
 
 API = "mms-container-apis"
 BUILD = "build-multi-model-build-container"
@@ -27,9 +28,9 @@ MULTI = Area.MULTI_MODEL
 def label(evidence: Evidence) -> Verdict:
     image, found = evidence[IMAGE], evidence[SERVE]
     value = (image.config.get("Labels") or {}).get(LABEL)
-    offered = isinstance(content(found.models), dict) and "models" in content(found.models)
+    offered = isinstance(content(found.asked.models), dict) and "models" in content(found.asked.models)
     if value is None:
-        if found.models and found.models.ok and offered:
+        if found.asked.models and found.asked.models.ok and offered:
             return doubtful("GET /models answers, but the label is missing", found.line)
         return skipped("not claimed, and not offered")
     if value.lower() != "true":

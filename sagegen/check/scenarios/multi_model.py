@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagegen.check.core import Evidence, Skip, scenario
+from sagegen.check.endpoint import Startup, headers, patience, served
 from sagegen.check.probe import Client, Exchange
 from sagegen.check.rig import Rig
 from sagegen.check.scenarios.artifacts import MODEL
-from sagegen.check.scenarios.serving import START, Startup, headers, patience, served
+from sagegen.check.scenarios.startup import START
 from sagegen.engine import Volume
 
 CYCLES = 20
