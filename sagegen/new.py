@@ -176,6 +176,7 @@ def _report(dest: Path, files: list[str], kept: set[str], recorded: Mapping[str,
     from rich.tree import Tree
 
     from sagegen.catalogue import identify
+    from sagegen.origin import REMEDY, origin
     from sagegen.proof import sentence
 
     console = Console(highlight=False, soft_wrap=True)
@@ -197,6 +198,8 @@ def _report(dest: Path, files: list[str], kept: set[str], recorded: Mapping[str,
         return
     if proof := sentence(identify(recorded)):
         console.print(Text(f"\nProven: {proof}", style="green"))
+    if unknown := origin().unknown:
+        console.print(Text(f"\nNo update will reach this repository: {unknown}. {REMEDY}.", style="yellow"))
     console.print("\nNext:")
     for command in (f"cd {shlex.quote(str(dest))}", "make build", "make test"):
         console.print(Text(f"  {command}"))

@@ -17,18 +17,12 @@ import jinja2
 import yaml
 from copier.errors import CopierError, InteractiveSessionError
 
-from sagegen import __version__, catalogue
+from sagegen import catalogue
 from sagegen.errors import USAGE, SagegenError
+from sagegen.origin import SOURCE as SOURCE
+from sagegen.origin import origin
 
-#: Where `copier update` finds the template of a repository that was generated from a wheel.
-SOURCE = "gh:sagegen/sagegen"
 ANSWERS_FILE = ".copier-answers.yml"
-
-
-def origin(version: str = __version__) -> dict[str, str]:
-    """What the answers file records: the tag of this release; a development version has none."""
-    released = {} if "dev" in version else {"_commit": f"v{version}"}
-    return {**released, "_src_path": SOURCE}
 
 
 def render(
@@ -43,7 +37,7 @@ def render(
     Open questions are asked, or take their default. No task, extension or migration ever runs.
     """
     refuse_wrong(answers)
-    data = {**answers, "sagegen_origin": dict(recorded_origin or origin())}
+    data = {**answers, "sagegen_origin": dict(recorded_origin or origin().recorded())}
     try:
         copier.run_copy(str(template()), dest, data=data, defaults=not ask, quiet=True)
     except InteractiveSessionError as error:

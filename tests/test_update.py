@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import commit, git, tree
 
-from sagegen.render import origin, render
+from sagegen.render import render
 
 MODEL = "src/model.py"
 
@@ -89,8 +89,3 @@ def test_another_answer_moves_the_project_and_keeps_the_user_s_files(project, up
     assert (project / "src/wsgi.py").exists() and not (project / "src/asgi.py").exists()
     assert (project / MODEL).read_text() == "mine = True\n"
     assert "<<<<<<<" not in git(project, "diff")
-
-
-def test_only_a_release_records_a_tag():
-    assert origin("0.2.0")["_commit"] == "v0.2.0"
-    assert "_commit" not in origin("0.2.0.dev0")
