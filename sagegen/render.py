@@ -30,16 +30,20 @@ def render(
     answers: Mapping[str, Any],
     *,
     ask: bool = False,
+    proposed: Mapping[str, str] | None = None,
     recorded_origin: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Render the repository for `answers` into `dest` and return all answers that it records.
 
-    Open questions are asked, or take their default. No task, extension or migration ever runs.
+    Open questions are asked, or take their default. `proposed` replaces defaults of the template.
+    No task, extension or migration ever runs.
     """
     refuse_wrong(answers)
     data = {**answers, "sagegen_origin": dict(recorded_origin or origin().recorded())}
     try:
-        copier.run_copy(str(template()), dest, data=data, defaults=not ask, quiet=True)
+        copier.run_copy(
+            str(template()), dest, data=data, user_defaults=dict(proposed or {}), defaults=not ask, quiet=True
+        )
     except InteractiveSessionError as error:
         raise SagegenError(
             "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"

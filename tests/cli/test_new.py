@@ -13,7 +13,7 @@ import copier
 import pytest
 import yaml
 from cli_tools import SAGEGEN, fails
-from helpers import ROOT, tree
+from helpers import ROOT, commit, git, tree
 
 from sagegen.render import render
 
@@ -128,6 +128,41 @@ def test_an_empty_folder_is_filled(run, here, dest):
     assert run("new", dest, "--defaults").returncode == 0
     assert (here / dest / "Dockerfile").is_file()
     assert not list((here / dest).glob(".sagegen-*"))
+
+
+@pytest.mark.parametrize(
+    "dest,name", [("churn", "churn"), (".", "here"), ("My_Modèle--2", "my-modele-2"), ("a" * 60, "a" * 50)]
+)
+def test_the_project_is_named_after_its_folder(run, here, dest, name):
+    done = run("new", dest, "--defaults")
+    assert done.returncode == 0, done.stderr
+    assert answers(here / dest)["project_name"] == name
+    assert (f"The project is called {name}" in done.stdout) == (name not in (dest, "here"))
+
+
+def test_a_name_that_is_given_beats_the_folder_s(run, here):
+    assert run("new", "churn", "--defaults", "--data", "project_name=other").returncode == 0
+    assert answers(here / "churn")["project_name"] == "other"
+
+
+def test_a_folder_that_names_no_project_is_refused(run, here):
+    assert "add --data project_name=NAME" in fails(run("new", "模型", "--defaults"), 2)
+    assert list(here.iterdir()) == []
+
+
+def test_a_repository_that_was_just_created_is_filled_and_its_files_stay(run, here):
+    out = here / "out"
+    out.mkdir()
+    stays = {"README.md": "mine", "LICENSE": "mine", ".gitignore": "mine"}
+    for name, content in stays.items():
+        (out / name).write_text(content)
+    commit(out, "made by a hosting service")
+    done = run("new", "out", "--defaults")
+    assert done.returncode == 0, done.stderr
+    assert {name: (out / name).read_text() for name in stays} == stays
+    assert "README.md  kept: it is yours" in done.stdout
+    assert (out / "Dockerfile").exists() and not list(out.glob(".sagegen-*"))
+    assert git(out, "diff", "--stat", "HEAD") == "", "git sees a change of what was there"
 
 
 def test_force_replaces_what_is_the_template_s_and_keeps_what_is_the_user_s(run, here):
@@ -262,7 +297,8 @@ def test_the_wheel_is_a_template_too(tmp_path, here):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    subprocess.run([*SAGEGEN, "new", "checkout", "--defaults"], cwd=here, check=True, capture_output=True)
+    same = ["new", "checkout", "--defaults", "--data", "project_name=out"]
+    subprocess.run([*SAGEGEN, *same], cwd=here, check=True, capture_output=True)
     wheel, checkout = tree(here / "out"), tree(here / "checkout")
     wheel.pop(".copier-answers.yml")  # a checkout may know its commit, a wheel of no release cannot
     checkout.pop(".copier-answers.yml")

@@ -46,6 +46,11 @@ def test_a_whole_conversation(terminal, here):
     assert not (here / "churn/.github").exists()
 
 
+def test_the_folder_s_name_is_proposed(terminal, here):
+    it = terminal("new", "Churn_2", "--data", "framework=sklearn", "--data", "device=cpu")
+    it.sees("Name of the repository", "churn-2")
+
+
 def test_an_impossible_choice_is_shown_disabled_with_its_reason(terminal):
     it = terminal("new", "--data", "framework=pytorch", "--data", "device=cpu")
     answer_names(it)
