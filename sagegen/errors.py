@@ -46,7 +46,11 @@ def exit_status(command: Callable[[], Any]) -> int:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"sagegen: {message}", file=sys.stderr)
+    # An answer that is quoted may hold what a terminal obeys.
+    shown = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in message
+    )
+    print(f"sagegen: {shown}", file=sys.stderr)
     return status
 
 

@@ -81,7 +81,7 @@ def _read(file: Path) -> dict[str, Any]:
         answers = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SagegenError(f"cannot read {file}: {error.strerror} – name a YAML file", USAGE) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise SagegenError(

@@ -62,12 +62,17 @@ def render(
 
 
 def refuse_wrong(answers: Mapping[str, Any]) -> None:
-    """Refuse what Copier lets pass: `frmework=x` it ignores, and `github_actions=perhaps` is yes to it."""
+    """Refuse what Copier accepts (an unknown question, a bool that is none) or fails on without its name."""
     for name, value in answers.items():
         if name not in catalogue.asked():
             raise SagegenError(f"No such question: {name}.{_closest(name, catalogue.asked())}", USAGE)
-        if catalogue.questions()[name]["type"] == "bool" and str(value).lower() not in ("true", "false"):
+        type_ = catalogue.questions()[name]["type"]
+        if type_ == "bool" and str(value).lower() not in ("true", "false"):
             raise SagegenError(f"{name} cannot be {value}: choose true, false.", USAGE)
+        # Copier itself turns numbers into text, as in python_version: 3.13.
+        if type_ == "str" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            found = "empty" if value is None else str(value)[:40]
+            raise SagegenError(f"{name} must be text, not {found} – write it in quotes", USAGE)
 
 
 def user_owned(paths: Iterable[str]) -> set[str]:

@@ -108,6 +108,58 @@ def test_a_wrong_command_line_is_one_line_and_status_2(run, here, arguments, say
     assert tree(here) == before
 
 
+@pytest.mark.parametrize(
+    "line,says",
+    [
+        (r'project_name: "my-model\n"', "project_name is refused: Use 2 to 50"),
+        (r'aws_region: "us-east-1\n"', "aws_region is refused: Name a region"),
+        (r'base_image: "python:3.13-slim\n"', "base_image is refused: Name an image"),
+        (r'description: "a\x1b[31m"', "description is refused: Use one line"),
+        (r'description: "a\u202eb"', "description is refused: Use one line"),
+        (r'"\e[31m": red', "No such question: \N{REPLACEMENT CHARACTER}[31m."),
+        ("project_name: [churn]", "project_name must be text, not ['churn'] – write it in quotes"),
+        ("project_name:", "project_name must be text, not empty"),
+        ("description: 2026-01-01", "description must be text, not 2026-01-01"),
+        ("framework: yes", "framework must be text, not True"),
+        ("github_actions: [true]", "github_actions cannot be [True]: choose true, false."),
+        ("description: 2026-13-01", "a.yml is not YAML"),
+        ("description: " + 2000 * "[", "a.yml is not YAML"),
+    ],
+)
+def test_a_wrong_answer_in_a_file_is_named(run, here, line, says):
+    (here / "a.yml").write_text(line + "\n")
+    said = fails(run("new", "out", "--defaults", "--answers", "a.yml"), 2)
+    assert says in said and said.isprintable()
+
+
+def test_half_a_character_in_an_argument_is_refused(run):
+    assert "description is refused: Use one line" in fails(
+        run("new", "out", "--defaults", "--data", b"description=a\xffb"), 2
+    )
+
+
+@pytest.mark.parametrize(
+    "image", ["a//b", "a/:1", "a:", "a::1", "-a", "a/b-", "A/b", "a@sha256:0", "a:1:2", "a b"]
+)
+def test_an_image_name_that_docker_refuses_is_refused(run, image):
+    done = run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}")
+    assert "base_image is refused: Name an image" in fails(done, 2)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["debian", "registry.example.com:5000/team/a__b/c-d.e:1.0_x", f"ubuntu:24.04@sha256:{64 * 'a'}"],
+)
+def test_an_image_name_that_docker_takes_is_taken(run, image):
+    assert run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}").returncode == 0
+
+
+def test_a_number_without_quotes_is_the_version_that_it_shows(run, here):
+    (here / "a.yml").write_text("python_version: 3.11\n")
+    assert run("new", "out", "--defaults", "--answers", "a.yml").returncode == 0
+    assert answers(here / "out")["python_version"] == "3.11"
+
+
 def test_without_a_terminal_open_questions_are_named(run, here):
     line = fails(run("new", "--data", "framework=sklearn"), 2)
     assert "there is no terminal to ask in" in line and "--defaults" in line and "stack" in line
