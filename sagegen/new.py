@@ -31,7 +31,7 @@ def new(
     """Ask, render, move into place, and say what comes next."""
     from sagegen.render import refuse_wrong, render
 
-    given = {**(_read(answers) if answers else {}), **_parse(data)}
+    given = _with_choices({**(_read(answers) if answers else {}), **_parse(data)})
     if given:
         refuse_wrong(given)
     if dest:
@@ -92,6 +92,16 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(answers, dict):
         raise SagegenError(f"{file} holds no answers – write one 'question: answer' per line", USAGE)
     return {str(name): value for name, value in answers.items() if name not in ("_commit", "_src_path")}
+
+
+def _with_choices(given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with the image that base_image names, as in old answers files, as a choice and a name."""
+    image = str(given.get("base_image", ""))
+    if re.fullmatch(r"python:3\.\d+-slim", image):
+        return given | {"base_image": "slim"}
+    if re.search("[:/@]", image):  # else it is a choice, perhaps misspelt
+        return {"base_image_name": image} | given | {"base_image": "custom"}
+    return given
 
 
 def _check_answers(given: Mapping[str, Any], recorded: Mapping[str, Any], defaults: bool) -> None:
@@ -218,7 +228,8 @@ def _report(dest: Path, files: list[str], kept: set[str], recorded: Mapping[str,
     if dry_run:
         console.print(f"\n{len(files)} files; nothing was written.")
         return
-    if proof := sentence(identify(recorded)):
+    # The images of a proof are built on the slim base.
+    if recorded["base_image"] == "slim" and (proof := sentence(identify(recorded))):
         console.print(Text(f"\nProven: {proof}", style="green"))
     if unknown := origin().unknown:
         console.print(Text(f"\nNo update will reach this repository: {unknown}. {REMEDY}.", style="yellow"))

@@ -99,6 +99,8 @@ def template() -> Path:
 
 def _explained(error: Exception) -> SagegenError:
     """Copier's message about an answer, as one that names the question first."""
+    if required := re.match(r'Question "(\w+)" is required', str(error)):
+        return SagegenError(f"{required[1]} has no default – add --data {required[1]}=VALUE", USAGE)
     found = re.match(r"(?:Invalid choice|Validation error) for (?:question )?'(\w+)': (.*)", str(error), re.S)
     if not found:
         return SagegenError(f"the template cannot be rendered: {error} – please report this")

@@ -86,7 +86,16 @@ def test_dry_run_writes_nothing(run, here):
         (["--data", "keras_backend=jax"], "keras_backend does not apply to the other answers – leave it out"),
         (["--data", "project_name=My_Model"], "project_name is refused: Use 2 to 50 lower-case letters"),
         (["--data", "aws_region=Frankfurt"], "aws_region is refused: Name a region as AWS spells it"),
-        (["--data", "base_image=Not An Image"], "base_image is refused: Name an image"),
+        (["--data", "base_image=slm"], "base_image cannot be slm: choose slim, custom. Did you mean slim?"),
+        (["--data", "base_image=cuda"], "base_image is refused: for GPU only: choose slim or custom"),
+        (
+            ["--data", "base_image=custom"],
+            "base_image_name has no default – add --data base_image_name=VALUE",
+        ),
+        (
+            ["--data", "base_image=python:3.13-slim-trixie", "--data", "python_version=3.11"],
+            "python:3.13-slim-trixie brings Python 3.13, but python_version is 3.11: change one of them",
+        ),
         (["--data", "github_actions=perhaps"], "github_actions cannot be perhaps: choose true, false."),
         (["--answers", "none.yml"], "cannot read none.yml: No such file or directory – name a YAML file"),
         (["--answers", "."], "cannot read .: Is a directory – name a YAML file"),
@@ -113,7 +122,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(run, here, arguments, say
     [
         (r'project_name: "my-model\n"', "project_name is refused: Use 2 to 50"),
         (r'aws_region: "us-east-1\n"', "aws_region is refused: Name a region"),
-        (r'base_image: "python:3.13-slim\n"', "base_image is refused: Name an image"),
+        (r'base_image: "python:3.13-slim\n"', "base_image_name is refused: Name an image"),
         (r'description: "a\x1b[31m"', "description is refused: Use one line"),
         (r'description: "a\u202eb"', "description is refused: Use one line"),
         (r'"\e[31m": red', "No such question: \N{REPLACEMENT CHARACTER}[31m."),
@@ -139,16 +148,16 @@ def test_half_a_character_in_an_argument_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    "image", ["a//b", "a/:1", "a:", "a::1", "-a", "a/b-", "A/b", "a@sha256:0", "a:1:2", "a b"]
+    "image", ["a//b", "a/:1", "a:", "a::1", "-a/b", "a/b-", "A/b", "a@sha256:0", "a:1:2", "a b/c"]
 )
 def test_an_image_name_that_docker_refuses_is_refused(run, image):
     done = run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}")
-    assert "base_image is refused: Name an image" in fails(done, 2)
+    assert "base_image_name is refused: Name an image" in fails(done, 2)
 
 
 @pytest.mark.parametrize(
     "image",
-    ["debian", "registry.example.com:5000/team/a__b/c-d.e:1.0_x", f"ubuntu:24.04@sha256:{64 * 'a'}"],
+    ["debian:13", "registry.example.com:5000/team/a__b/c-d.e:1.0_x", f"ubuntu:24.04@sha256:{64 * 'a'}"],
 )
 def test_an_image_name_that_docker_takes_is_taken(run, image):
     assert run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}").returncode == 0
@@ -298,6 +307,26 @@ def test_a_proof_is_shown(run, here, tmp_path, monkeypatch, capsys):
     assert (
         "Proven: sklearn-cpu-fastapi: 64 tests passed on 2026-11-20, image 0.59 GB" in capsys.readouterr().out
     )
+
+
+def test_no_proof_is_shown_for_an_image_that_no_matrix_built_on(tmp_path, monkeypatch, capsys):
+    from sagegen import new, proof
+
+    known = {"date": "2026-11-20", "image_bytes": 587_000_000, "tests": 64}
+    monkeypatch.setattr(proof, "proofs", lambda: {"sklearn-gpu-fastapi": known})
+    for base in ("debian:13", "cuda"):
+        new.new(tmp_path / base[:4], True, ("device=gpu", f"base_image={base}"), None, False, False)
+    assert "Proven" not in capsys.readouterr().out
+
+
+def test_an_old_answers_file_still_names_its_image(run, here):
+    """Before it was a choice, base_image held the name of the image."""
+    assert run("new", "one", "--defaults").returncode == 0
+    old = answers(here / "one") | {"base_image": "registry.example.com/python:3.13"}
+    (here / "old.yml").write_text(yaml.safe_dump(old))
+    assert run("new", "two", "--answers", "old.yml").returncode == 0
+    assert "ARG BASE_IMAGE=registry.example.com/python:3.13\n" in (here / "two/Dockerfile").read_text()
+    assert answers(here / "two")["base_image"] == "custom"
 
 
 def test_help_version_and_no_command(run):
