@@ -42,6 +42,22 @@ def new(**options: Any) -> None:
     new(**options)
 
 
+@cli.command()
+@click.argument("dest", default=".", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if there is an update.")
+@click.option("--diff", is_flag=True, help="Change nothing; show the update of the last commit as a diff.")
+@click.option("--data", multiple=True, metavar="KEY=VALUE", help="Change an answer; repeatable.")
+def update(**options: Any) -> int:
+    """Bring the repository in DEST (default: here) to the latest release of its template.
+
+    Your edits are kept. Exits with 1 while conflicts are left, and says what to do about each. `copier
+    update` does the same to the files.
+    """
+    from sagegen.update import update
+
+    return update(**options)
+
+
 @cli.command("list")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
 def list_(as_json: bool) -> None:

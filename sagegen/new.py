@@ -29,9 +29,10 @@ def new(
     dry_run: bool,
 ) -> None:
     """Ask, render, move into place, and say what comes next."""
-    from sagegen.render import refuse_wrong, render
+    from sagegen.answers import parse, read, refuse_wrong, with_choices
+    from sagegen.render import render
 
-    given = _with_choices({**(_read(answers) if answers else {}), **_parse(data)})
+    given = with_choices({**(read(answers) if answers else {}), **parse(data)})
     if given:
         refuse_wrong(given)
     if dest:
@@ -61,47 +62,6 @@ def _name_after(dest: Path) -> str:
     ascii_ = unicodedata.normalize("NFKD", dest.resolve().name).encode("ascii", "ignore").decode().lower()
     name = re.sub("[^a-z0-9]+", "-", ascii_).strip("-")[:50].rstrip("-")
     return name if len(name) >= 2 else ""
-
-
-def _parse(data: tuple[str, ...]) -> dict[str, str]:
-    given = {}
-    for item in data:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise SagegenError(f"--data {item} has no value – write --data {item}=VALUE", USAGE)
-        given[name] = value
-    return given
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Answers from YAML; a generated repository's own .copier-answers.yml will do."""
-    import yaml
-
-    try:
-        answers = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SagegenError(f"cannot read {file}: {error.strerror} – name a YAML file", USAGE) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise SagegenError(
-            f"{file} is not YAML{where} – write one 'question: answer' per line", USAGE
-        ) from error
-    if answers is None:
-        return {}
-    if not isinstance(answers, dict):
-        raise SagegenError(f"{file} holds no answers – write one 'question: answer' per line", USAGE)
-    return {str(name): value for name, value in answers.items() if name not in ("_commit", "_src_path")}
-
-
-def _with_choices(given: dict[str, Any]) -> dict[str, Any]:
-    """`given` with the image that base_image names, as in old answers files, as a choice and a name."""
-    image = str(given.get("base_image", ""))
-    if re.fullmatch(r"python:3\.\d+-slim", image):
-        return given | {"base_image": "slim"}
-    if re.search("[:/@]", image):  # else it is a choice, perhaps misspelt
-        return {"base_image_name": image} | given | {"base_image": "custom"}
-    return given
 
 
 def _check_answers(given: Mapping[str, Any], recorded: Mapping[str, Any], defaults: bool) -> None:

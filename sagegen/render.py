@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import difflib
+import io
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import copier
 import jinja2
-import yaml
 from copier.errors import CopierError, InteractiveSessionError
 
 from sagegen import catalogue
+from sagegen.answers import closest, load, refuse_wrong
 from sagegen.errors import USAGE, SagegenError
 from sagegen.origin import SOURCE as SOURCE
 from sagegen.origin import origin
@@ -40,39 +42,49 @@ def render(
     """
     refuse_wrong(answers)
     data = {**answers, "sagegen_origin": dict(recorded_origin or origin().recorded())}
-    try:
+    with _explained():
         copier.run_copy(
             str(template()), dest, data=data, user_defaults=dict(proposed or {}), defaults=not ask, quiet=True
         )
-    except InteractiveSessionError as error:
-        raise SagegenError(
-            "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
-        ) from error
-    except KeyboardInterrupt:
-        raise
-    except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
-        raise _explained(error) from error
-    except OSError as error:
-        # shutil.Error lists the errors of a whole tree: one of them says enough.
-        several = isinstance(error, shutil.Error) and error.args[0]
-        why = several[0][-1] if several else error.strerror or error
-        raise SagegenError(f"cannot write the repository: {why} – nothing was left behind") from error
-    recorded = yaml.safe_load((dest / ANSWERS_FILE).read_text())
+    recorded = load(dest / ANSWERS_FILE)
     return {name: value for name, value in recorded.items() if not name.startswith("_")}
 
 
-def refuse_wrong(answers: Mapping[str, Any]) -> None:
-    """Refuse what Copier accepts (an unknown question, a bool that is none) or fails on without its name."""
-    for name, value in answers.items():
-        if name not in catalogue.asked():
-            raise SagegenError(f"No such question: {name}.{_closest(name, catalogue.asked())}", USAGE)
-        type_ = catalogue.questions()[name]["type"]
-        if type_ == "bool" and str(value).lower() not in ("true", "false"):
-            raise SagegenError(f"{name} cannot be {value}: choose true, false.", USAGE)
-        # Copier itself turns numbers into text, as in python_version: 3.13.
-        if type_ == "str" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-            found = "empty" if value is None else str(value)[:40]
-            raise SagegenError(f"{name} must be text, not {found} – write it in quotes", USAGE)
+def render_release(
+    upstream: Path,
+    dest: Path,
+    answers: Mapping[str, Any],
+    *,
+    at: str | None = None,
+    before: Path | None = None,
+) -> dict[str, Any]:
+    """Render the template in the git repository `upstream` and return the answers file, `_commit` included.
+
+    `at` is a tag or commit, without it the latest release. The answers in the file `before` are brought up to
+    date as `copier update` does it.
+    """
+    dest.mkdir()
+    if before:
+        shutil.copy(before, dest / ANSWERS_FILE)
+    # Of a template without releases Copier says that it takes HEAD.
+    with _explained(), redirect_stderr(io.StringIO()):
+        copier.run_copy(
+            str(upstream), dest, dict(answers), vcs_ref=at, defaults=True, overwrite=True, quiet=True
+        )
+    return load(dest / ANSWERS_FILE)
+
+
+def update(dest: Path, answers: Mapping[str, Any], *, stay: bool) -> None:
+    """`copier update` in `dest`; with `stay` the version remains and only answers change."""
+    with _explained(), redirect_stderr(io.StringIO()):
+        copier.run_update(
+            dest,
+            dict(answers),
+            vcs_ref=copier.VcsRef.CURRENT if stay else None,
+            defaults=True,
+            overwrite=True,
+            quiet=True,
+        )
 
 
 def user_owned(paths: Iterable[str]) -> set[str]:
@@ -97,7 +109,28 @@ def template() -> Path:
     return copy
 
 
-def _explained(error: Exception) -> SagegenError:
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Copier's failures as one line each, and without the output that it adds on its own."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except InteractiveSessionError as error:
+        raise SagegenError(
+            "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
+        raise _refusal(error) from error
+    except OSError as error:
+        # shutil.Error lists the errors of a whole tree: one of them says enough.
+        several = isinstance(error, shutil.Error) and error.args[0]
+        why = several[0][-1] if several else error.strerror or error
+        raise SagegenError(f"cannot write the repository: {why} – nothing was left behind") from error
+
+
+def _refusal(error: Exception) -> SagegenError:
     """Copier's message about an answer, as one that names the question first."""
     if required := re.match(r'Question "(\w+)" is required', str(error)):
         return SagegenError(f"{required[1]} has no default – add --data {required[1]}=VALUE", USAGE)
@@ -108,11 +141,6 @@ def _explained(error: Exception) -> SagegenError:
     if wrong := re.match(r"'(.*)' is not in \[(.*)\]", reason):
         value, allowed = wrong[1], re.findall(r"'([^']*)'", wrong[2])
         return SagegenError(
-            f"{name} cannot be {value}: choose {', '.join(allowed)}.{_closest(value, allowed)}", USAGE
+            f"{name} cannot be {value}: choose {', '.join(allowed)}.{closest(value, allowed)}", USAGE
         )
     return SagegenError(f"{name} is refused: {reason}", USAGE)
-
-
-def _closest(word: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {match[0]}?" if match else ""
