@@ -59,7 +59,9 @@ def new(
 
 def _name_after(dest: Path) -> str:
     """The folder's name as a valid project_name: Modèle_2 becomes modele-2. Empty if too little is left."""
-    ascii_ = unicodedata.normalize("NFKD", dest.resolve().name).encode("ascii", "ignore").decode().lower()
+    # An ASCII locale hands over UTF-8 as bytes that it cannot read.
+    folder = os.fsencode(dest.resolve().name).decode(errors="ignore")
+    ascii_ = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
     name = re.sub("[^a-z0-9]+", "-", ascii_).strip("-")[:50].rstrip("-")
     return name if len(name) >= 2 else ""
 
@@ -78,6 +80,14 @@ def _check_answers(given: Mapping[str, Any], recorded: Mapping[str, Any], defaul
 
 def _check(dest: Path, force: bool, recorded: Mapping[str, Any] | None = None) -> None:
     """Refuse a destination that cannot or must not be written, before anything is asked if possible."""
+    try:
+        dest.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise SagegenError(
+            f"cannot write {str(dest)[:80]}: {error.strerror} – name another folder"
+        ) from error
     if dest.is_symlink() and not dest.exists():
         raise SagegenError(f"{dest} is a broken link – remove it or name another folder")
     if dest.exists() and not dest.is_dir():

@@ -6,6 +6,7 @@ a refusal that names its remedy, and the conflicts with what to do about each.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -75,7 +76,7 @@ def update(dest: Path, check: bool, diff: bool, data: tuple[str, ...]) -> int:
 
 def _recorded(dest: Path) -> dict[str, Any]:
     file = dest / render.ANSWERS_FILE
-    if not file.is_file():
+    if not os.path.isfile(file):  # Path.is_file raises where the path is too long
         raise SagegenError(f"{dest} has no {file.name} – name the folder of a generated repository", USAGE)
     recorded = load(file)
     for name, what in (("_src_path", "address"), ("_commit", "tag or commit")):
