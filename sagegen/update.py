@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ class Plan:
     new: Release
     #: Whether `new` is later than `old`.
     available: bool
+    #: {path: whether it is as it was rendered} of the user's files that are others for the new answers.
+    switched: dict[str, bool]
 
 
 def update(dest: Path, check: bool, diff: bool, data: tuple[str, ...]) -> int:
@@ -137,7 +140,23 @@ def _plan(dest: Path, recorded: dict[str, Any], answers: dict[str, str], scratch
     older = subprocess.run(["git", "merge-base", "--is-ancestor", new.version, old.version], cwd=upstream)
     if older.returncode == 0 and answers:  # the version stays, the answers change
         new = release("same", answers, commit, dest / render.ANSWERS_FILE)
-    return Plan(old, new, available=older.returncode != 0)
+    return Plan(old, new, older.returncode != 0, _switched(dest, old.tree, new.tree))
+
+
+def _switched(dest: Path, old: Path, new: Path) -> dict[str, bool]:
+    """What another framework or device means for the user's files. Without one they are left alone."""
+    before, after = load(old / render.ANSWERS_FILE), load(new / render.ANSWERS_FILE)
+    if all(before.get(axis) == after.get(axis) for axis in catalogue.axes()):
+        return {}
+    files = (path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+    found = {}
+    for name in sorted(render.user_owned(files)):
+        original, changed, mine = (
+            (folder / name).read_bytes() if (folder / name).is_file() else None for folder in (old, new, dest)
+        )
+        if changed != original and mine not in (None, changed):
+            found[name] = mine == original
+    return found
 
 
 def _fetch(source: str, folder: Path) -> None:
@@ -153,13 +172,18 @@ def _fetch(source: str, folder: Path) -> None:
 
 def _announce(plan: Plan, dest: Path) -> None:
     if not plan.available:
-        print(f"Up to date: {plan.old.version}; the latest release is {plan.new.version}.")
-        return
-    print(f"{plan.old.version} → {plan.new.version}")
+        print(f"Up to date: {plan.old.version}")
+    else:
+        print(f"{plan.old.version} → {plan.new.version}")
     for heading, entries in _entries_between(plan.old.changelog, plan.new.changelog):
         print(f"\n{heading}")
         print("\n".join(entries))
-    if lines := list(_pins_to_move(plan, dest)):
+    if plan.switched:
+        print("\nYours, and another with these answers:")
+        for name, untouched in plan.switched.items():
+            edited = f"edited: it stays, with the other one beside it as {name}.new"
+            print(f"  {name}: {'as it was generated: it is replaced' if untouched else edited}")
+    elif lines := list(_pins_to_move(plan, dest)):
         print(f"\nYours to change, in {REQUIREMENTS}:")
         print("\n".join(f"  {line}" for line in lines))
 
@@ -210,14 +234,20 @@ def _difference(dest: Path, answers: dict[str, str], plan: Plan, preview: Path) 
     top = _git(dest, "rev-parse", "--show-toplevel").strip()
     within = _git(dest, "rev-parse", "--show-prefix").strip()
     _git(preview.parent, "clone", "--quiet", "--", top, str(preview))
-    render.update(preview / within, answers, stay=not plan.available)
+    _bring(preview / within, answers, plan)
     _git(preview, "add", "--all")
     return _git_bytes(preview, "diff", "--cached", "HEAD")
 
 
+def _bring(dest: Path, answers: dict[str, str], plan: Plan) -> None:
+    render.update(dest, answers, stay=not plan.available)
+    for name, untouched in plan.switched.items():
+        shutil.copy(plan.new.tree / name, dest / (name if untouched else f"{name}.new"))
+
+
 def _apply(dest: Path, answers: dict[str, str], plan: Plan) -> None:
     try:
-        render.update(dest, answers, stay=not plan.available)
+        _bring(dest, answers, plan)
     except (KeyboardInterrupt, SystemExit) as error:
         status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else INTERRUPTED
         raise SagegenError(f"interrupted, perhaps half-way – {_undo(dest)} undoes it", status) from error
@@ -243,7 +273,8 @@ def _conclude(dest: Path, plan: Plan) -> int:
             print(f"  {'conflict' if name in unmerged else words.get(code, 'changed'):<9} {name}")
         if words.get(code) == "removed" and _edited(dest, name, plan.old.tree / name):
             lost.append(name)
-    if unmerged or lost:
+    beside = [name for name, untouched in plan.switched.items() if not untouched]
+    if unmerged or lost or beside:
         print("\nConflicts:")
         for name in unmerged:
             print(f"  {name}: you and the template changed the same lines.")
@@ -251,9 +282,12 @@ def _conclude(dest: Path, plan: Plan) -> int:
         for name in lost:
             print(f"  {name}: the template no longer has it, and you had changed it. To keep yours:")
             print(f"    git restore --source=HEAD --staged --worktree {shlex.quote(name)}")
+        for name in beside:
+            print(f"  {name}: written for the old answers. Bring it to what {name}.new does, then:")
+            print(f"    rm {shlex.quote(name)}.new")
     print("\nNext: make build test, then git add --all and git commit.")
     print(f"To undo: {_undo(dest)}")
-    return int(bool(unmerged or lost))
+    return int(bool(unmerged or lost or beside))
 
 
 def _edited(dest: Path, name: str, original: Path) -> bool:

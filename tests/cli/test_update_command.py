@@ -169,6 +169,30 @@ def test_an_answer_is_changed_at_the_same_version(update, project):
     assert "  removed   src/asgi.py\n" in done.stdout
 
 
+def test_another_framework_replaces_files_that_nobody_edited(update, project, first, tmp_path):
+    done = update("--data", "framework=keras", "--data", "device=gpu")
+    assert done.returncode == 0, done.stderr
+    assert "  src/model.py: as it was generated: it is replaced\n" in done.stdout
+    copier.run_copy(str(first), tmp_path / "fresh", recorded(project), defaults=True, quiet=True)
+    assert tree(project) == tree(tmp_path / "fresh")
+    assert recorded(project)["framework"] == "keras"
+
+
+def test_another_framework_keeps_what_was_edited_and_puts_the_new_one_beside_it(update, project, first):
+    mine = (project / "src/model.py").read_text() + "# mine\n"
+    (project / "src/model.py").write_text(mine)
+    commit(project, "edited")
+    preview = update("--data", "framework=pytorch", "--diff")
+    assert "+++ b/src/model.py.new\n" in preview.stdout and not (project / "src/model.py.new").exists()
+    done = update("--data", "framework=pytorch")
+    assert done.returncode == 1 and not done.stderr
+    assert "  src/model.py: edited: it stays" in done.stdout
+    assert "  rm src/model.py.new\n" in done.stdout
+    assert (project / "src/model.py").read_text() == mine
+    assert "import torch" in (project / "src/model.py.new").read_text()
+    assert "torch==" in (project / "requirements.txt").read_text()
+
+
 def test_a_commit_after_the_last_release_is_up_to_date(update, project, first):
     commit(first, "no release")
     head = git(first, "rev-parse", "HEAD").strip()
