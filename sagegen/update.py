@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from sagegen import catalogue, render
 from sagegen.answers import load, parse, refuse_wrong
@@ -34,6 +35,8 @@ class Release:
     version: str
     tree: Path
     changelog: str
+    #: {question: default, as the template writes it}
+    defaults: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _plan(dest: Path, recorded: dict[str, Any], answers: dict[str, str], scratch
         version = rendered["_commit"]
         files = _git(upstream, "ls-tree", "--name-only", version)
         changelog = "CHANGELOG.md" in files.splitlines() and _git(upstream, "show", f"{version}:CHANGELOG.md")
-        return Release(version, scratch / name, changelog or "")
+        return Release(version, scratch / name, changelog or "", _defaults(upstream, version))
 
     old = release("old", recorded, commit, None)
     new = release("new", answers, None, dest / render.ANSWERS_FILE)
@@ -141,6 +144,14 @@ def _plan(dest: Path, recorded: dict[str, Any], answers: dict[str, str], scratch
     if older.returncode == 0 and answers:  # the version stays, the answers change
         new = release("same", answers, commit, dest / render.ANSWERS_FILE)
     return Plan(old, new, older.returncode != 0, _switched(dest, old.tree, new.tree))
+
+
+def _defaults(upstream: Path, version: str) -> dict[str, Any]:
+    found = {}
+    for file in _git(upstream, "ls-tree", "--name-only", version, "template/questions/").splitlines():
+        for name, question in yaml.safe_load(_git(upstream, "show", f"{version}:{file}")).items():
+            found[name] = question.get("default")
+    return found
 
 
 def _switched(dest: Path, old: Path, new: Path) -> dict[str, bool]:
@@ -164,6 +175,8 @@ def _fetch(source: str, folder: Path) -> None:
     url = source.removeprefix("git+")
     for short, long in (("gh:", "https://github.com/"), ("gl:", "https://gitlab.com/")):
         url = url.replace(short, long, 1) if url.startswith(short) else url
+    local = Path(url).expanduser()
+    url = str(local.resolve()) if local.exists() else url
     try:
         _git(folder.parent, "clone", "--quiet", "--no-checkout", "--", url, str(folder))
     except SagegenError as error:
@@ -178,6 +191,12 @@ def _announce(plan: Plan, dest: Path) -> None:
     for heading, entries in _entries_between(plan.old.changelog, plan.new.changelog):
         print(f"\n{heading}")
         print("\n".join(entries))
+    answers = load(plan.new.tree / render.ANSWERS_FILE)
+    for name, default in plan.new.defaults.items():
+        # An answer is kept, even if it was no more than the default of its time.
+        if name in answers and answers[name] == plan.old.defaults.get(name) != default:
+            print(f"\n{name}: the default is {default} now, yours stays {answers[name]}.")
+            print(f"To change it: sagegen update --data {name}={default}")
     if plan.switched:
         print("\nYours, and another with these answers:")
         for name, untouched in plan.switched.items():

@@ -140,6 +140,15 @@ def test_a_new_default_image_arrives_and_one_s_own_stays(tmp_path, upstream, ans
     assert f"ARG BASE_IMAGE={image}\n" in (folder / "Dockerfile").read_text()
 
 
+def test_a_python_that_is_no_longer_offered_becomes_the_default(project, upstream):
+    copier.run_update(project, data={"python_version": "3.11"}, defaults=True, overwrite=True, quiet=True)
+    commit(project, "on 3.11")
+    replace_in(upstream / CONTAINER, '"3.11":\n      value: "3.11"', '"3.12":\n      value: "3.12"')
+    commit(upstream, "without 3.11", "v0.2.0")
+    update(project)
+    assert "ARG BASE_IMAGE=python:3.13-slim\n" in (project / "Dockerfile").read_text()
+
+
 def test_the_image_follows_the_python_version(project):
     copier.run_update(project, data={"python_version": "3.11"}, defaults=True, overwrite=True, quiet=True)
     assert "ARG BASE_IMAGE=python:3.11-slim\n" in (project / "Dockerfile").read_text()

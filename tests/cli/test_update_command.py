@@ -193,6 +193,17 @@ def test_another_framework_keeps_what_was_edited_and_puts_the_new_one_beside_it(
     assert "torch==" in (project / "requirements.txt").read_text()
 
 
+def test_a_newer_default_of_an_answer_is_announced(update, project, first):
+    questions = first / "template/questions/20_container.yml"
+    replace_in(questions, 'default: "3.13"', 'default: "3.11"')
+    commit(first, "another Python", "v0.2.0")
+    done = update("--check")
+    assert done.returncode == 1, done.stderr
+    assert "python_version: the default is 3.11 now, yours stays 3.13.\n" in done.stdout
+    assert "sagegen update --data python_version=3.11\n" in done.stdout
+    assert "project_name" not in done.stdout
+
+
 def test_a_commit_after_the_last_release_is_up_to_date(update, project, first):
     commit(first, "no release")
     head = git(first, "rev-parse", "HEAD").strip()
