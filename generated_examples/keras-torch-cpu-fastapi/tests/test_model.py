@@ -22,7 +22,8 @@ try:
     framework.prepare(threads=1)
     import model
 except ModuleNotFoundError as missing:
-    pytest.skip(f"{missing.name} is not installed here; `make setup` installs it", allow_module_level=True)
+    why = f"{missing.name} is not installed here; `make setup` installs what requirements.txt lists"
+    pytest.skip(why, allow_module_level=True)
 
 LOCAL_TEST = Path(__file__).parent.parent / "local_test"
 PAYLOADS = LOCAL_TEST / "payloads"
