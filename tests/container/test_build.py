@@ -170,8 +170,10 @@ class PrivateIndex(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/zip")
         self.send_header("Content-Length", str(len(body or b"") if allowed else 0))
         self.end_headers()
-        if allowed:
+        if allowed and self.command == "GET":
             self.wfile.write(body or b"")
+
+    do_HEAD = do_GET
 
     def log_message(self, *arguments: object) -> None:
         pass
