@@ -97,7 +97,7 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
     [
         (CSV, b"", 400, "no body"),
         (CSV, b"1,2,3\n", 400, "2 values"),
-        (CSV, b"1,x\n", 400, "row 1, column 'b': could not convert string to float: 'x'"),
+        (CSV, b"1,x\n", 400, "row 1, column 'b': 'x' is not a number"),
         (CSV, b"1,2\n3\n", 400, "row 2 has 1"),
         (CSV, b"a,c\n1,2\n", 400, "'b' is missing"),
         (CSV, b"a,b\n", 400, "no rows"),
