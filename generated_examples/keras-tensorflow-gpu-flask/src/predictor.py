@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask, Response
 
-from byoc.common.processes import say
+from byoc.processes import say
 from byoc.serving import loaded_model as model_service
 from byoc.serving import turns
 from byoc.serving.loaded_model import Service

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
-from byoc.common.errors import JobError
-from byoc.training.job import Checkpoints, Job
-from byoc.common.paths import atomic
+from byoc.errors import JobError
+from byoc.job import Checkpoints, Job
+from byoc.paths import atomic
 
 FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")

@@ -12,9 +12,9 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
-from byoc.common.errors import JobError
-from byoc.common.paths import atomic
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.paths import atomic
+from byoc.job import Job
 
 FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")

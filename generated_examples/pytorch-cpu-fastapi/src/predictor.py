@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from byoc.common.processes import end_hung_worker
+from byoc.processes import end_hung_worker
 from byoc.serving import affinity
 from byoc.serving import loaded_model as model_service
 from byoc.serving.loaded_model import Service

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from byoc import payloads
-from byoc.common import framework, paths
-from byoc.training import job
-from byoc.training import metric_definitions as metrics
-
 try:
+    import numpy as np
+
+    from byoc import framework, job, paths, payloads
+    from byoc.training import metric_definitions as metrics
+
     framework.prepare(threads=1)
     import model
 except ModuleNotFoundError as missing:

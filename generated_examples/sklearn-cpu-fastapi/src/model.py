@@ -15,9 +15,9 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from byoc.common.errors import JobError
-from byoc.common.paths import atomic
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.paths import atomic
+from byoc.job import Job
 
 FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")

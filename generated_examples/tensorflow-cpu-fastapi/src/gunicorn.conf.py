@@ -5,14 +5,14 @@ import sys
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from byoc.serving.balance import BalancedServer, Connections
+from byoc.serving.shortcut import ShortcutProtocol
 from gunicorn.arbiter import Arbiter
 from pydantic import BaseModel
 from uvicorn_worker import UvicornWorker
 
 from byoc.serving import affinity, gunicorn_hooks, limits
-from byoc.serving.balance import BalancedServer, Connections
 from byoc.serving.plan import plan
-from byoc.serving.shortcut import ShortcutProtocol
 
 # What each worker would import for itself: imported before the fork, it is shared. FastAPI brings models of
 # OpenAPI's schema, which nobody asks for here: until somebody does, they need not be built.

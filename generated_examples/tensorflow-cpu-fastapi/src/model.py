@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
-from byoc.common.errors import JobError
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.job import Job
 
 FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")

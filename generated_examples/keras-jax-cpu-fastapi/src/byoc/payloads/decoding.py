@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from byoc.common.errors import RequestError
+from byoc.errors import RequestError
 from byoc.payloads.arrow import pyarrow
 from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET, parse_content_type
 

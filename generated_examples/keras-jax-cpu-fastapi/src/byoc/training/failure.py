@@ -3,8 +3,8 @@
 import traceback
 from pathlib import Path
 
-from byoc.common import paths
-from byoc.common.errors import JobError
+from byoc import paths
+from byoc.errors import JobError
 
 LIMIT = 1024
 

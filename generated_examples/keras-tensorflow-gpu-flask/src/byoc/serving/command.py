@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from byoc.common import gpu
-from byoc.common.processes import Process, StopRequest, reap_orphans, say, wait_until
+from byoc import gpu
+from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
 from byoc.serving import limits, stack
 from byoc.serving.plan import plan
 from byoc.serving.settings import Settings

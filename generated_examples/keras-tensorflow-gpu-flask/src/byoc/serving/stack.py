@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from string import Template
 
-from byoc.common.processes import Process, say
+from byoc.processes import Process, say
 from byoc.serving.settings import Settings
 from byoc.serving.standby import Standby
 

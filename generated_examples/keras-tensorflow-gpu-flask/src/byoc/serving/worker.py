@@ -15,7 +15,7 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.util import close_graceful
 from gunicorn.workers.sync import SyncWorker
 
-from byoc.common.processes import end_hung_worker
+from byoc.processes import end_hung_worker
 from byoc.serving import limits, turns
 
 POLL_SECONDS = 0.5

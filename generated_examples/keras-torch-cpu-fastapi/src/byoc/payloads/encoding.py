@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.common.errors import RequestError
+from byoc.errors import RequestError
 from byoc.payloads.arrow import pyarrow
 from byoc.payloads.decoding import Array
 from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET

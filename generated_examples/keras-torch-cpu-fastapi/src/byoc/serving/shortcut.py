@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
+from byoc.serving.protocol import BoundedProtocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from byoc.serving.loaded_model import Response
-from byoc.serving.protocol import BoundedProtocol
 
 
 class ShortcutProtocol(BoundedProtocol):

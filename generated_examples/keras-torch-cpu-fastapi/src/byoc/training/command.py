@@ -10,9 +10,9 @@ import signal
 import sys
 import traceback
 
-from byoc.common import index, paths
-from byoc.common.errors import JobError, NothingToDo
-from byoc.common.processes import Process, StopRequest, reap_orphans, say, wait_until
+from byoc import index, paths
+from byoc.errors import JobError, NothingToDo
+from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
 from byoc.training import failure
 
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
@@ -43,8 +43,7 @@ def run() -> int:
     gc.disable()  # what is imported is never garbage, and looking for some makes a start a tenth longer
     try:
         index.use()
-        from byoc.common import framework, gpu, manifest, resources
-        from byoc.training import job
+        from byoc import framework, gpu, job, manifest, resources
 
         if gpu.required() and not gpu.count():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")

@@ -20,7 +20,7 @@ def definitions(names: Iterable[str]) -> list[dict[str, str]]:
 
 def main() -> None:
     """Print the definitions of model.py's METRICS as JSON (`make metrics`)."""
-    from byoc.common import framework
+    from byoc import framework
 
     framework.prepare(threads=1)
     model = importlib.import_module("model")

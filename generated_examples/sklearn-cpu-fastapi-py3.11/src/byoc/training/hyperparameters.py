@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from byoc.common.errors import JobError
+from byoc.errors import JobError
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

@@ -2,7 +2,7 @@
 
 import codecs
 
-from byoc.common.errors import RequestError
+from byoc.errors import RequestError
 
 CSV = "text/csv"
 JSON = "application/json"

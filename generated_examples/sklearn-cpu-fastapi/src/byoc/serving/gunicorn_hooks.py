@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from byoc.common import framework
-from byoc.common.processes import say
+from byoc import framework
+from byoc.processes import say
 from byoc.serving import standby
 from byoc.serving.plan import Plan
 

@@ -15,12 +15,11 @@ import numpy as np
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from byoc import payloads
-from byoc.common import framework, gpu, manifest, paths
-from byoc.common.errors import RequestError
-from byoc.common.processes import say
+from byoc import framework, gpu, manifest, paths, payloads
+from byoc.batching import Batcher
+from byoc.errors import RequestError
+from byoc.processes import say
 from byoc.serving import gunicorn_hooks, limits, standby
-from byoc.serving.batching import Batcher
 from byoc.serving.costs import Costs
 from byoc.serving.plan import plan as make_plan
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from byoc.common import gpu, paths
-from byoc.common.framework import WORKER_MEMORY_MIB
-from byoc.common.resources import MIB, cpus, memory_mib
+from byoc import gpu, paths
+from byoc.framework import WORKER_MEMORY_MIB
+from byoc.resources import MIB, cpus, memory_mib
 
 # An artifact grows when it is loaded; and the system, the proxy and request bodies want room too.
 LOADED_FACTOR = 2

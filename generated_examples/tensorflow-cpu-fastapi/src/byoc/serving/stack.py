@@ -4,7 +4,7 @@ import socket
 import sys
 from pathlib import Path
 
-from byoc.common.processes import Process
+from byoc.processes import Process
 from byoc.serving.settings import Settings
 from byoc.serving.standby import Standby
 

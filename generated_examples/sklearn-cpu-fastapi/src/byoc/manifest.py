@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from byoc.common import paths
-from byoc.common.framework import MODULES
-from byoc.common.processes import say
+from byoc import paths
+from byoc.framework import MODULES
+from byoc.processes import say
 
 FILE = "manifest.json"
 

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from byoc.common import paths
-from byoc.common.errors import JobError, NothingToDo
+from byoc import paths
+from byoc.errors import JobError, NothingToDo
 from byoc.training import hyperparameters, metric_definitions
 
 H = TypeVar("H", bound=BaseModel)
