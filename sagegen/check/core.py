@@ -94,8 +94,8 @@ def doubtful(text: str, line: str = "", **measured: float | int | str) -> Verdic
 def unclaimed(claimed: bool, verdict: Verdict) -> Verdict:
     """A breach of what binds only in a hosting mode that the endpoint chooses, such as serverless.
 
-    Where the image says that it is meant for that mode, the breach counts in full. Where it does not, nobody
-    may ever host it so: a warning then says what would happen.
+    Where the image says that it is meant for that mode, the breach counts in full. Where it does not, it may
+    never be hosted in that mode: a warning then says what would happen.
     """
     if claimed or verdict.outcome:
         return verdict

@@ -103,8 +103,8 @@ def train(
         if during:
             during(box)
         seconds = seconds or rig.limits.timeout
-        # On a GPU a job may rightly leave the CPU alone.
         seen: dict[str, Any] = {}
+        # A job that computes on a GPU may use no CPU meanwhile.
         state = box.wait(seconds) if waits or rig.lab.gpus else _watch(box, rig, seconds, seen)
         if state.running:
             box.signal("SIGKILL")
@@ -122,15 +122,19 @@ def _watch(box: Box, rig: Rig, seconds: float, seen: dict[str, Any]) -> Exit:
     state = box.wait(min(3.0, seconds))
     if not state.running:
         return state
-    since, used = box.age, box.cpu_seconds()
+    look, since, used = 3.0, box.age, box.cpu_seconds()
     address = box.address(PORT) if box.spec.network else None
     while state.running and box.age < seconds:
         if address and ask(address, "GET", "/ping", seconds=1.0).status == 200:
             seen["serves"] = True
             return state
-        if not box.spec.network and _listens(box):
-            seen["listens"] = True
-            return state
+        if not box.spec.network and box.age > look:
+            before, look = box.cpu_seconds() or 0.0, 2 * look
+            if _listens(box):
+                seen["listens"] = True
+                return state
+            # Looking costs CPU, which is counted as the container's.
+            used = used + (box.cpu_seconds() or 0.0) - before if used is not None else None
         state = box.wait(min(1.0, max(0.05, seconds - box.age)))
         now, idle = box.cpu_seconds() if state.running else None, box.age - since
         if now is None or used is None or now - used > IDLE_SHARE * max(1.0, idle):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Multiplies the large ones, so that the tests of the check need not wait two minutes to see a SIGTERM
-#: ignored, nor build an image of 10 GB. A real check leaves it alone.
+#: Multiplies the large limits. The tests of the check set it to 0.1: they then see after 12 s instead of
+#: 120 s that an image ignores SIGTERM, and build an image of 1 GB instead of 10. A real check leaves it at 1.
 SCALE = 1.0
 
 
@@ -13,7 +13,7 @@ SCALE = 1.0
 class Limits:
     """Seconds, and bytes where the name says so."""
 
-    timeout: float = 480.0  # one training run, or a server's way to its first healthy ping
+    timeout: float = 480.0  # one training run, or a server's start until the first healthy ping
     startup: float = 480.0  # S-13
     startup_slow: float = 240.0
     serverless_startup: float = 180.0  # SV-03
@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def make(cls, timeout: float | None = None) -> Limits:
-        """The platform's limits; `timeout` replaces the check's own patience."""
+        """The platform's limits; `timeout` replaces the longest training run and the longest start."""
         long = (
             "startup startup_slow serverless_startup stop_training stop_training_slow stop_serving invocation"
             " linger late_host idle settle give_up timeout"

@@ -33,7 +33,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Kept:
-    """A server that is healthy and stays up for the next who needs one."""
+    """A healthy server that stays up for a later scenario."""
 
     startup: Startup
     box: Box
@@ -72,7 +72,7 @@ class Rig:
             raise Skip(f'not claimed: the image has no label sagegen.features="{feature}"')
 
     def keep(self, purpose: str, kept: Kept) -> None:
-        """Leave a healthy server to a later scenario; what nobody takes goes with the lab."""
+        """Leave a healthy server to a later scenario; one that no scenario takes ends with the lab."""
         self._kept[purpose] = kept
 
     def take(self, purpose: str) -> Kept | None:

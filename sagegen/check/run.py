@@ -133,7 +133,7 @@ def choose(
 
 
 def _of_other_commands(asked: set[str]) -> set[str]:
-    """The static rules about a command that nobody asked about, where another one was asked about."""
+    """The static rules about `train` where only serving was asked about, and the other way round."""
     serving = {Area.SERVE.value, Area.BATCH.value, Area.MULTI_MODEL.value} & asked
     if serving and Area.TRAIN not in asked:
         return TRAINS
@@ -196,7 +196,7 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     rig = Rig(lab, fixture, request.payload, request.limits)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
-        # A model is given and nobody asks about training: it need not run.
+        # A model is given, and no rule is about training: it need not run.
         needed = [one for one in needed if one is not TRAIN]
     progress = progress or Progress(request.image)
     try:

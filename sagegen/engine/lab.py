@@ -50,7 +50,8 @@ class Lab:
         self._id = secrets.token_hex(6)
         self._labels = labels(self._id)
         self._closed = threading.Event()
-        # Not in the main thread, where Ctrl-C would leave to the engine what nobody knows of yet.
+        # In threads of its own, whose wait for the engine's answer Ctrl-C does not interrupt: what the engine
+        # creates without telling its name could not be removed.
         self._creations = ThreadPoolExecutor(thread_name_prefix="create")
         self._lock = threading.Lock()
         self._network: str | None = None

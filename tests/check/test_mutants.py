@@ -54,7 +54,6 @@ def test_the_healthy_image_keeps_every_rule(bank: Bank) -> None:
     assert breaches(report) == {}
     skipped = {rule.id for rule, verdict in report.verdicts.items() if verdict.outcome is Outcome.SKIP}
     assert skipped == UNJUDGED
-    assert report.seconds < 180
 
 
 def test_no_rule_without_a_mutant() -> None:

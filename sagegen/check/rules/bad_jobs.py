@@ -29,7 +29,7 @@ def nothing_given(evidence: Evidence) -> Verdict:
     if run.exit.running or run.start_error:
         return broken(run.end, run.line)
     if not run.failure:
-        if any(_silent(other) for other in _failed(evidence.get(TRAIN), evidence.get(BAD)).values()):
+        if any(not other.failure for other in _failed(evidence.get(TRAIN), evidence.get(BAD)).values()):
             return skipped(f"{run.end}, and no failure file, see T-51")
         return broken(f"{run.end}, and no failure file", run.line)
     return passed("failed cleanly")
@@ -39,11 +39,6 @@ def _failed(base: Base | None, bad: Bad | None) -> dict[str, Run]:
     """The jobs that failed, by what was wrong with them."""
     runs = {**(bad.runs if bad else {}), **({"this job": base.run} if base else {})}
     return {name: run for name, run in runs.items() if run.exit.code and not run.start_error}
-
-
-def _silent(run: Run) -> bool:
-    """It left no failure file."""
-    return not run.failure
 
 
 @rule(
@@ -70,9 +65,9 @@ def exit_code(evidence: Evidence) -> Verdict:
             return broken(f"{name}: wrote a failure file, and the exit code is 0", bad.line)
         if bad.ok and not bad.model and run.model:
             return broken(f"{name}: left no model, and the exit code is 0", bad.line)
-    garbage = bad_jobs[CORRUPT]
-    if run.ok and not base.neutral and garbage.ok and base.job.channels:
-        return doubtful("random bytes instead of data: it trained on them, with exit code 0", garbage.line)
+    garbage = bad_jobs.get(CORRUPT)
+    if run.ok and not base.neutral and garbage and garbage.ok:
+        return doubtful("the data were random bytes, and the job succeeded", garbage.line)
     codes = {name: bad.exit.code if bad.exit.code is not None else -1 for name, bad in bad_jobs.items()}
     return passed(
         run.end if run.ok else "bad jobs fail", **{name.replace(" ", "_"): c for name, c in codes.items()}

@@ -26,7 +26,7 @@ ROOT = ("", "0", "root", "0:0", "root:root", "0:root", "root:0")
 
 
 def _command(image: Image, name: str) -> Verdict:
-    """Who gets the argument, and whether it can run."""
+    """Whether a program gets the argument `name`, and can run."""
     if image.entrypoint:
         return passed(f"the ENTRYPOINT gets the argument {name}")
     program = image.programs.get(name)
@@ -285,7 +285,7 @@ SECRETS = {
 @rule(
     "SEC-04",
     STATIC,
-    why="ENV, labels, build commands and every layer can be read by everybody who may pull the image.",
+    why="ENV, labels, build commands and every layer can be read by everybody that may pull the image.",
     fix="Use build secrets (RUN --mount=type=secret) and, at run time, roles or Secrets Manager.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     needs=NEEDS,

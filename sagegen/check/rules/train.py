@@ -118,7 +118,7 @@ def _no_effect(run: Run, bad: Bad) -> Verdict | None:
     """A doubt where hyperparameters change nothing."""
     impossible, other = bad.runs.get(IMPOSSIBLE), bad.other
     if impossible and impossible.ok and impossible.model and bad.changed:
-        return doubtful("'not-a-value!' for each of them is as good as a number", impossible.line)
+        return doubtful("every hyperparameter was 'not-a-value!', and the job succeeded", impossible.line)
     if other and other.ok and _contents(other) == _contents(run):
         return doubtful(f"{bad.changed}: the model stays the same, byte for byte", other.line)
     return None
@@ -173,6 +173,7 @@ def no_toolkit_variables(evidence: Evidence) -> Verdict:
 def logs(evidence: Evidence) -> Verdict:
     run = evidence[TRAIN].started()
     if not any(text.strip() for _, text in run.log):
+        evidence[TRAIN].ended()
         return broken("nothing was logged", run.line)
     late = run.exit.finished_at - run.log[0][0] if run.exit.finished_at else run.exit.seconds
     if run.exit.seconds > 10 and len(run.log) > 10 and late < 0.05 * run.exit.seconds:

@@ -27,7 +27,7 @@ def to_tar_gz(archive: IO[bytes]) -> IO[bytes]:
             entry.name = entry.name.partition("/")[2]
             if not entry.name or not (entry.isfile() or entry.isdir()):
                 continue
-            # Who extracts the archive is not documented; that everybody may read it is the kind reading.
+            # It is not documented which user extracts the archive: the check lets every user read the files.
             entry.mode |= 0o755 if entry.isdir() else 0o644
             entry.uid = entry.gid = 0
             target.addfile(entry, source.extractfile(entry) if entry.isfile() else None)

@@ -41,19 +41,14 @@ def BAD(rig: Rig, evidence: Evidence) -> Bad:
     base = evidence[TRAIN]
     seconds = patience(rig, base.ended())
     given = base.job.hyperparameters
-    jobs = {CORRUPT: replace(base.job, data="corrupt")}
+    jobs = {CORRUPT: replace(base.job, data="corrupt")} if rig.fixture.has_data else {}
     if given:
         jobs[IMPOSSIBLE] = replace(base.job, hyperparameters=dict.fromkeys(given, "not-a-value!"))
     changed = {name: other for name, value in given.items() if (other := _other(name, value))}
     if changed and base.run.ok:
         jobs[OTHER] = replace(base.job, hyperparameters={**given, **changed})
-    runs = dict(
-        zip(
-            jobs,
-            together(*(lambda job=job: train(rig, job, seconds=seconds) for job in jobs.values())),
-            strict=True,
-        )
-    )
+    found = together(*(lambda job=job: train(rig, job, seconds=seconds) for job in jobs.values()))
+    runs = dict(zip(jobs, found, strict=True))
     other = runs.pop(OTHER, None)
     return Bad(runs, other, ", ".join(f"{name}: {given[name]} → {new}" for name, new in changed.items()))
 

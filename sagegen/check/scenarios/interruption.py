@@ -73,14 +73,14 @@ class Termination:
     saved: IO[bytes] | None = None
     #: Lines of the log just before.
     lines: int = 0
-    #: What the processes below PID 1 got to know: told, not told, or there are none (None).
+    #: Whether SIGTERM reached a process below PID 1; None where there is no such process.
     told: bool | None = None
     alone: bool = True  # PID 1 is the one that works
     left_early: bool = False  # PID 1 ended while its children could not
 
 
-# Waits until they have stopped, or two seconds: who finds both signals at once takes SIGTERM first, whose
-# number is lower, and then it is pending no more.
+# Waits until they have stopped, at most two seconds. A process that receives SIGSTOP and SIGTERM at once
+# handles SIGTERM first, since its number is lower: it would no longer be pending.
 PAUSE_CHILDREN = """
 paused=
 for d in /proc/[0-9]*; do
@@ -161,7 +161,7 @@ def _children(stat: str) -> tuple[list[str], bool]:
 
 
 def _watch_children(box: Box, rig: Rig, children: list[str]) -> dict[str, bool]:
-    """Children that are stopped cannot act on a signal, so it stays visible once it has arrived."""
+    """Whether SIGTERM reaches the children: they are stopped, so that it stays pending there."""
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         if not box.state().running:
