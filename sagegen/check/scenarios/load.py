@@ -162,7 +162,7 @@ def _busy(rig: Rig, client: Client, payload: Payload, found: Load, *, large: boo
         try:
             while time.monotonic() < end:
                 found.busy_pings.append(client.ask("GET", "/ping", seconds=rig.limits.ping))
-                rig.lab.pause(0.1)
+                rig.lab.pause(0.15)
         finally:
             done.set()
         found.busy = [exchange for future in futures for exchange in future.result()]
