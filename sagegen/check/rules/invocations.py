@@ -47,10 +47,10 @@ def post_ping(evidence: Evidence) -> Verdict:
 @rule(
     "S-20",
     Area.SERVE,
-    why="This is where every request of a client arrives. Each must get its own answer, complete, also while"
-    " others are being answered.",
-    fix="Answer POST /invocations with 200 and the prediction; share nothing between requests that one may"
-    " change, and answer every record.",
+    why="Every request of a client arrives here. Each must get its own complete answer, also while the"
+    " server answers others.",
+    fix="Answer POST /invocations with 200 and a prediction for every record. Keep what belongs to one request"
+    " out of variables that all requests share.",
     page=PAGE,
     needs=(SERVE,),
 )
@@ -226,7 +226,7 @@ def media_types(evidence: Evidence) -> Verdict:
     "S-28",
     Area.SERVE,
     why="A 5xx, or a crash, hides whose mistake it was; only 2048 bytes of the text are passed on, and a"
-    " traceback tells strangers about the inside.",
+    " traceback shows clients how the server is built.",
     fix="Catch parse errors and answer 400 with one line of text; an empty body is malformed too.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
     needs=(SERVE,),
