@@ -239,6 +239,7 @@ def test_a_stop_passes_only_where_a_request_was_in_flight_and_answered(stop: Sto
         (b"0.3000001\n", Outcome.PASS),  # batches of other sizes round differently
         (b"0.4\n", Outcome.FAIL),  # another request's
         (b"0.3\n0.4\n", Outcome.FAIL),  # with a line of another request's
+        (b"0.3\n0.3\n", Outcome.FAIL),  # of two records, where one was sent
     ],
 )
 def test_an_answer_under_load_is_wrong_where_it_is_what_another_request_gets(

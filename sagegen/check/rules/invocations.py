@@ -49,8 +49,8 @@ def post_ping(evidence: Evidence) -> Verdict:
     Area.SERVE,
     why="Every request of a client arrives here. Each must get its own complete answer, also while the"
     " server answers others.",
-    fix="Answer POST /invocations with 200 and a prediction for every record. Keep what belongs to one request"
-    " out of variables that all requests share.",
+    fix="Answer POST /invocations with 200 and a prediction for every record. Keep what belongs to one"
+    " request out of variables that all requests share.",
     page=PAGE,
     needs=(SERVE,),
 )
@@ -104,9 +104,13 @@ def _wrong_under_load(found: Serving) -> str:
     failed = [e for e in failed if e.status or not accepts_late]
     if failed:
         return f"{len(failed)} of {len(answers)} requests under load that succeed alone: {failed[0]}"
-    swapped = [answer for one, answer in load.mixed if answer.ok and _belongs_to_another(one, answer, load)]
-    if swapped:
+    good = [(one, answer) for one, answer in load.mixed if answer.ok]
+    if swapped := [answer for one, answer in good if _belongs_to_another(one, answer, load)]:
         return f"{len(swapped)} of {len(load.mixed)} answers under load belong to another request"
+    if all(lines(one.answer) == len(one.body.splitlines()) for one in load.alone):
+        cut = [answer for one, answer in good if lines(answer) != lines(one.answer)]
+        if cut:
+            return f"{len(cut)} of {len(load.mixed)} answers under load have more or fewer lines than records"
     return ""
 
 
