@@ -15,7 +15,7 @@ from sagegen.check.core import Evidence, Outcome, Skip, Verdict
 from sagegen.check.endpoint import Startup
 from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
-from sagegen.check.probe import Exchange
+from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.rig import Payload, Rig
@@ -279,6 +279,13 @@ def test_requests_under_load_differ_where_the_payload_has_records(
     payload: Payload, expected: list[bytes]
 ) -> None:
     assert variants(payload)[:2] == expected
+
+
+def test_a_large_body_whose_answer_is_larger_than_the_check_reads_was_taken() -> None:
+    good = Exchange(200, b"1\n", {"content-type": "text/csv"})
+    asked = Invocations(golden=good, repeated=[good], large=Exchange(error=ENDLESS))
+    rule = next(rule for rule in core.rules() if rule.id == "S-23")
+    assert rule.verdict(serving(asked=asked)).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("number", range(5))

@@ -15,7 +15,7 @@ from sagegen.check.core import (
 )
 from sagegen.check.endpoint import PORT, by_lines, enlarged
 from sagegen.check.limits import Limits
-from sagegen.check.probe import Exchange
+from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.load import EMPTY_BODY, LARGE, Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
@@ -163,6 +163,8 @@ def large_body(evidence: Evidence) -> Verdict:
     found.answered()
     found.survived()
     answer = found.asked.large
+    if answer is not None and answer.error == ENDLESS:
+        return passed(f"taken: {ENDLESS}")  # records of a few bytes have longer answers
     if answer is None or answer.status is None or answer.status in (413, 502, 503, 504):
         return broken(str(answer), found.post())
     return passed(str(answer), seconds=round(answer.seconds, 2))
