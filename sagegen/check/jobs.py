@@ -137,7 +137,9 @@ def _watch(box: Box, rig: Rig, seconds: float, seen: dict[str, Any]) -> Exit:
             used = used + (box.cpu_seconds() or 0.0) - before if used is not None else None
         state = box.wait(min(1.0, max(0.05, seconds - box.age)))
         now, idle = box.cpu_seconds() if state.running else None, box.age - since
-        if now is None or used is None or now - used > IDLE_SHARE * max(1.0, idle):
+        busy = now is None or used is None or now - used > IDLE_SHARE * max(1.0, idle)
+        # On a machine that is overloaded, a job that has work gets no CPU for seconds.
+        if busy or (state.running and not box.sleeps()):
             since, used = box.age, now
         elif idle > rig.limits.idle:
             seen["idle_seconds"] = idle

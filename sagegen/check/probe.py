@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 Address = tuple[str, int]
 ANSWER_BYTES = 64 * 2**20
+ENDLESS = f"the answer is longer than {ANSWER_BYTES >> 20} MB"
 CHUNK = 64 * 1024
 SMALL = 32 * 1024
 
@@ -201,7 +202,7 @@ def _read(response: http.client.HTTPResponse, begun: float) -> tuple[bytes, floa
         parts.append(chunk)
         size += len(chunk)
         if size > ANSWER_BYTES:
-            raise ValueError("the answer does not end")
+            raise ValueError(ENDLESS)
     answer = b"".join(parts)
     if response.length:
         raise http.client.IncompleteRead(answer, response.length)

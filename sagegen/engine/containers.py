@@ -239,6 +239,14 @@ class Box:
             return float(found["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
         return None
 
+    def sleeps(self) -> bool:
+        """Whether every process waits, and not for a CPU or a disk; False where the engine cannot tell."""
+        with suppress(*TROUBLE, KeyError, ValueError):
+            found = self._api.top(self.id, ps_args="-o pid,stat")
+            column = found["Titles"].index("STAT")
+            return not any(row[column].startswith(("R", "D")) for row in found["Processes"])
+        return False
+
     def processes(self) -> int | None:
         """How many processes it has; None where the engine cannot tell."""
         with suppress(*TROUBLE):

@@ -15,7 +15,7 @@ from sagegen.check.core import Evidence, Outcome, Skip, Verdict
 from sagegen.check.endpoint import Startup
 from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
-from sagegen.check.probe import Exchange
+from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.rig import Payload, Rig
@@ -239,6 +239,7 @@ def test_a_stop_passes_only_where_a_request_was_in_flight_and_answered(stop: Sto
         (b"0.3000001\n", Outcome.PASS),  # batches of other sizes round differently
         (b"0.4\n", Outcome.FAIL),  # another request's
         (b"0.3\n0.4\n", Outcome.FAIL),  # with a line of another request's
+        (b"0.3\n0.3\n", Outcome.FAIL),  # of two records, where one was sent
     ],
 )
 def test_an_answer_under_load_is_wrong_where_it_is_what_another_request_gets(
@@ -278,6 +279,13 @@ def test_requests_under_load_differ_where_the_payload_has_records(
     payload: Payload, expected: list[bytes]
 ) -> None:
     assert variants(payload)[:2] == expected
+
+
+def test_a_large_body_whose_answer_is_larger_than_the_check_reads_was_taken() -> None:
+    good = Exchange(200, b"1\n", {"content-type": "text/csv"})
+    asked = Invocations(golden=good, repeated=[good], large=Exchange(error=ENDLESS))
+    rule = next(rule for rule in core.rules() if rule.id == "S-23")
+    assert rule.verdict(serving(asked=asked)).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("number", range(5))

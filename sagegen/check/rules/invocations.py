@@ -14,7 +14,8 @@ from sagegen.check.core import (
     skipped,
 )
 from sagegen.check.endpoint import PORT, by_lines, enlarged
-from sagegen.check.probe import Exchange
+from sagegen.check.limits import Limits
+from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.load import EMPTY_BODY, LARGE, Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
@@ -46,10 +47,10 @@ def post_ping(evidence: Evidence) -> Verdict:
 @rule(
     "S-20",
     Area.SERVE,
-    why="This is where every request of a client arrives. Each must get its own answer, complete, also while"
-    " others are being answered.",
-    fix="Answer POST /invocations with 200 and the prediction; share nothing between requests that one may"
-    " change, and answer every record.",
+    why="Every request of a client arrives here. Each must get its own complete answer, also while the"
+    " server answers others.",
+    fix="Answer POST /invocations with 200 and a prediction for every record. Keep what belongs to one"
+    " request out of variables that all requests share.",
     page=PAGE,
     needs=(SERVE,),
 )
@@ -96,13 +97,20 @@ def _wrong_under_load(found: Serving) -> str:
     answers = [*load.parallel, *(answer for _, answer in load.mixed)]
     if load.busy_alone and load.busy_alone.ok:
         answers += load.busy
-    # A refusal for lack of room is S-29's; an answer that does not come in time says how slow the model is.
+    # A refusal for lack of room is S-29's; an answer that does not come in time says how slow the model is;
+    # and a server that accepts too late, which is S-21's, loses connections for that.
+    accepts_late = any((e.connect_seconds or 0) > Limits.make().connect for e in answers)
     failed = [e for e in answers if not e.ok and e.status not in OVERLOADED and not (e.refused or e.late)]
+    failed = [e for e in failed if e.status or not accepts_late]
     if failed:
         return f"{len(failed)} of {len(answers)} requests under load that succeed alone: {failed[0]}"
-    swapped = [answer for one, answer in load.mixed if answer.ok and _belongs_to_another(one, answer, load)]
-    if swapped:
+    good = [(one, answer) for one, answer in load.mixed if answer.ok]
+    if swapped := [answer for one, answer in good if _belongs_to_another(one, answer, load)]:
         return f"{len(swapped)} of {len(load.mixed)} answers under load belong to another request"
+    if all(one.steady and lines(one.answer) == len(one.body.splitlines()) for one in load.alone):
+        cut = [answer for one, answer in good if lines(answer) != lines(one.answer)]
+        if cut:
+            return f"{len(cut)} of {len(load.mixed)} answers under load have more or fewer lines than records"
     return ""
 
 
@@ -155,6 +163,8 @@ def large_body(evidence: Evidence) -> Verdict:
     found.answered()
     found.survived()
     answer = found.asked.large
+    if answer is not None and answer.error == ENDLESS:
+        return passed(f"taken: {ENDLESS}")  # records of a few bytes have longer answers
     if answer is None or answer.status is None or answer.status in (413, 502, 503, 504):
         return broken(str(answer), found.post())
     return passed(str(answer), seconds=round(answer.seconds, 2))
@@ -222,7 +232,7 @@ def media_types(evidence: Evidence) -> Verdict:
     "S-28",
     Area.SERVE,
     why="A 5xx, or a crash, hides whose mistake it was; only 2048 bytes of the text are passed on, and a"
-    " traceback tells strangers about the inside.",
+    " traceback shows clients how the server is built.",
     fix="Catch parse errors and answer 400 with one line of text; an empty body is malformed too.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
     needs=(SERVE,),

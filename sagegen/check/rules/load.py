@@ -51,7 +51,7 @@ def ping_time(evidence: Evidence) -> Verdict:
 @rule(
     "S-17",
     Area.SERVE,
-    why="A ping that waits behind predictions fails under load, just when the instance is needed most.",
+    why="A ping that waits behind predictions fails under load, and SageMaker replaces the instance.",
     fix="Answer /ping from another process or thread than predictions, and never under their lock.",
     page="async-inference-troubleshooting",
     needs=(SERVE,),
@@ -106,10 +106,10 @@ def accepts(evidence: Evidence) -> Verdict:
 @rule(
     "S-29",
     Area.SERVE,
-    why="An endpoint's clients do not wait for each other, some hang up, SageMaker reuses connections, and an"
-    " instance serves for months: what each request leaves behind adds up.",
-    fix="Use several threads or workers, answer keep-alive correctly (Content-Length or chunks), and release"
-    " whatever a request opened, the ones that a client cuts short included.",
+    why="Clients send requests at the same time, some hang up, and SageMaker reuses connections. An instance"
+    " serves for months: memory or files that each request leaves behind end it.",
+    fix="Use several threads or workers and answer keep-alive correctly (Content-Length or chunks). Release"
+    " what a request has opened, also where its client hangs up.",
     page=FAQ,
     needs=(SERVE,),
 )

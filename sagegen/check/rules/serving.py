@@ -26,8 +26,8 @@ MOST_CHARACTERS = 64
 @rule(
     "S-81",
     Area.SERVE,
-    why="CloudWatch shows nothing else when an endpoint does not come up. It keeps what it is given: the data"
-    " of customers does not belong there.",
+    why="CloudWatch shows nothing else when an endpoint does not start. More people can read it than may see"
+    " the data of customers.",
     fix="Log to the console, at least one line when the server starts, and no request bodies.",
     page="logging-cloudwatch",
     needs=(SERVE,),

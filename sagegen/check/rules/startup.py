@@ -68,7 +68,7 @@ def port(evidence: Evidence) -> Verdict:
 @rule(
     "S-11",
     Area.SERVE,
-    why="Only 200 counts as healthy; an instance that never says it is taken down.",
+    why="Only 200 counts as healthy. SageMaker takes an instance down that does not answer 200 in time.",
     fix="Answer GET /ping with 200 and an empty body once the model can predict.",
     page=PAGE,
     needs=(SERVE,),
@@ -127,7 +127,7 @@ def startup(evidence: Evidence) -> Verdict:
 @rule(
     "S-14",
     Area.SERVE,
-    why="SageMaker sends traffic after the first 200: too early, and the first customers get errors.",
+    why="SageMaker sends requests after the first 200. If the model is not loaded then, they fail.",
     fix="Load the model before answering 200; answer 500 when it cannot be loaded.",
     page=PAGE,
     needs=(SERVE, CORRUPT),
@@ -148,7 +148,7 @@ def honest_ping(evidence: Evidence) -> Verdict:
 @rule(
     "S-15",
     Area.SERVE,
-    why="Anything else, or a 200 that is taken back, looks like a broken server rather than a starting one.",
+    why="Any other answer, or a 200 that is followed by an error, looks like a broken server.",
     fix="Bind early and answer 503 until the model is loaded, or bind late.",
     page=PAGE,
     needs=(SERVE,),
@@ -164,7 +164,7 @@ def while_starting(evidence: Evidence) -> Verdict:
 @rule(
     "S-41",
     Area.SERVE,
-    why="The model is mounted read-only: caches, locks and unpacked files there fail.",
+    why="The model is mounted read-only: a server that writes caches, locks or unpacked files there fails.",
     fix="Write to /tmp; set cache variables (HF_HOME, NUMBA_CACHE_DIR, …) accordingly.",
     page=PAGE,
     needs=(SERVE,),
@@ -181,7 +181,7 @@ def read_only_model(evidence: Evidence) -> Verdict:
 @rule(
     "SEC-01",
     Area.SERVE,
-    why="Network isolation takes both away: whatever is fetched at start then fails, or hangs.",
+    why="Under network isolation a server that fetches something at its start fails or hangs.",
     fix="Put everything into the image or the model; call neither AWS nor package servers at start.",
     page="mkt-algo-model-internet-free",
     needs=(SERVE,),

@@ -23,7 +23,7 @@ KILLED = 137
     "S-03",
     Area.SERVE,
     why="Scale-in, updates and patching send SIGTERM; after 30 s SIGKILL cuts every request in flight.",
-    fix="On SIGTERM answer what has arrived, that which waits to be accepted included, then exit.",
+    fix="On SIGTERM answer every request that has arrived, also those not accepted yet, then exit.",
     page=PAGE,
     needs=(SERVE,),
 )
@@ -55,7 +55,7 @@ def stops(evidence: Evidence) -> Verdict:
 @rule(
     "S-06",
     Area.SERVE,
-    why="A server that has lost a part and stays up is neither healthy nor replaced.",
+    why="A server that has lost a process and still answers /ping is broken and is not replaced.",
     fix="Watch every child: start it again, or exit so that SageMaker starts a new container.",
     page=PAGE,
     needs=(CRASH,),

@@ -162,7 +162,7 @@ def _busy(rig: Rig, client: Client, payload: Payload, found: Load, *, large: boo
         try:
             while time.monotonic() < end:
                 found.busy_pings.append(client.ask("GET", "/ping", seconds=rig.limits.ping))
-                rig.lab.pause(0.1)
+                rig.lab.pause(0.15)
         finally:
             done.set()
         found.busy = [exchange for future in futures for exchange in future.result()]
@@ -213,13 +213,13 @@ def _round(client: Client, payload: Payload, found: Load) -> int:
         if time.monotonic() > end:
             return False
         match index % 10:
-            case 0 if CLIENT_GONE not in found.endings:
-                hang_up(client.address, "/invocations", kind, upload, sent=ROUND_BYTES, reset=index % 20 == 0)
-            case 1:
+            case 0 | 1 if CLIENT_GONE not in found.endings:
+                hang_up(client.address, "/invocations", kind, upload, sent=ROUND_BYTES, reset=index % 2 == 1)
+            case 2:
                 _post(client, payload, GARBAGE)
-            case 2 if EMPTY_BODY not in found.endings:
+            case 3 if EMPTY_BODY not in found.endings:
                 _post(client, payload, b"")
-            case 3:
+            case 4:
                 _post(client, payload, wide)
             case _:
                 found.mixed.append((one, _post(client, payload, one.body)))
