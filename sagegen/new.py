@@ -52,9 +52,8 @@ def new(
         _check(dest, force, recorded if ask else None)
         files = _files(tree)
         kept = set() if dry_run else _move(tree, dest, files, force)
-    _report(dest, files, kept, recorded, dry_run)
-    if named not in (None, "", dest.resolve().name) and recorded["project_name"] == named:
-        print(f"\nThe project is called {named}: {dest.resolve().name} is not a valid project name.")
+    renamed = named not in (None, dest.resolve().name) and recorded["project_name"] == named
+    _report(dest, files, kept, recorded, dry_run, renamed)
 
 
 def _name_after(dest: Path) -> str:
@@ -172,7 +171,9 @@ def _merge(tree: Path, dest: Path, files: list[str], force: bool) -> set[str]:
     return kept
 
 
-def _report(dest: Path, files: list[str], kept: set[str], recorded: Mapping[str, Any], dry_run: bool) -> None:
+def _report(
+    dest: Path, files: list[str], kept: set[str], recorded: Mapping[str, Any], dry_run: bool, renamed: bool
+) -> None:
     from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
@@ -198,6 +199,11 @@ def _report(dest: Path, files: list[str], kept: set[str], recorded: Mapping[str,
     if dry_run:
         console.print(f"\n{len(files)} files; nothing was written.")
         return
+    if renamed:
+        name = recorded["project_name"]
+        console.print(
+            Text(f"\nThe project is called {name}: {dest.resolve().name} is not a valid project name.")
+        )
     # The images of a proof are built on the slim base.
     if recorded["base_image"] == "slim" and (proof := sentence(identify(recorded))):
         console.print(Text(f"\nProven: {proof}", style="green"))

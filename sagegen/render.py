@@ -42,7 +42,7 @@ def render(
     """
     refuse_wrong(answers)
     data = {**answers, "sagegen_origin": dict(recorded_origin or origin().recorded())}
-    with _explained():
+    with _explained(left=" – nothing was left behind"):
         copier.run_copy(
             str(template()), dest, data=data, user_defaults=dict(proposed or {}), defaults=not ask, quiet=True
         )
@@ -110,8 +110,8 @@ def template() -> Path:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Copier's failures as one line each, and without the output that it adds on its own."""
+def _explained(left: str = "") -> Iterator[None]:
+    """Copier's failures as one line each, `left` saying what they leave, and without its own warnings."""
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
@@ -126,8 +126,10 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         # shutil.Error lists the errors of a whole tree: one of them says enough.
         several = isinstance(error, shutil.Error) and error.args[0]
-        why = several[0][-1] if several else error.strerror or error
-        raise SagegenError(f"cannot write the repository: {why} – nothing was left behind") from error
+        why = several[0][-1] if several else error.strerror
+        if not why:  # a git command of Copier's, whose output ends with the reason
+            raise SagegenError(f"git failed: {str(error).strip().splitlines()[-1]}{left}") from error
+        raise SagegenError(f"cannot write the repository: {why}{left}") from error
 
 
 def _refusal(error: Exception) -> SagegenError:

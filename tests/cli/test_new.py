@@ -199,6 +199,7 @@ def test_the_project_is_named_after_its_folder(run, here, dest, name):
     assert done.returncode == 0, done.stderr
     assert answers(here / dest)["project_name"] == name
     assert (f"The project is called {name}" in done.stdout) == (name not in (dest, "here"))
+    assert done.stdout.endswith("make test\n")
 
 
 def test_a_name_that_is_given_beats_the_folder_s(run, here):
