@@ -178,7 +178,9 @@ async def _relay(reader: StreamReader, writer: StreamWriter, head: bytes, side_d
 
 async def _copy(source: StreamReader, sink: StreamWriter) -> None:
     with suppress(OSError):
-        while part := await source.read(65536):
-            sink.write(part)
-            await sink.drain()
-        sink.write_eof()
+        try:
+            while part := await source.read(65536):
+                sink.write(part)
+                await sink.drain()
+        finally:  # after a reset, too: else the other side would wait for more
+            sink.write_eof()
