@@ -170,10 +170,8 @@ ROW = csv_body(ROWS[:1])
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200, id="tls"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="http 2"),
         pytest.param(b"\r\n" * 1000 + b"nonsense\r\n\r\n", id="nonsense"),
-        pytest.param(b"\x00" * 4096, id="zeros"),
         pytest.param(b"GET /ping HTTP/9.9\r\nHost: x\r\n\r\n", id="http 9"),
         pytest.param(b"POST /invocations HTTP/1.1\r\nHost x\r\n\r\n", id="header without a colon"),
         pytest.param(b"POST /invocations HTTP/1.1\r\n: x\r\n\r\n", id="header without a name"),
@@ -209,6 +207,21 @@ ROW = csv_body(ROWS[:1])
 )
 def test_what_is_not_http_is_refused_or_closed(request_: bytes, container: Container) -> None:
     assert_clean(*exchange(container, request_))
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200, id="tls"),
+        pytest.param(b"\x00" * 4096, id="zeros"),
+    ],
+)
+def test_bytes_without_a_line_end_are_never_answered_as_a_request(
+    bytes_: bytes, container: Container
+) -> None:
+    """FastAPI's parser waits for the end of the line (decision 13): nothing comes back, or a refusal."""
+    with suppress(TimeoutError):
+        assert_clean(*exchange(container, bytes_, seconds=3))
 
 
 def test_endless_headers_are_refused_before_they_fill_the_memory(container: Container) -> None:
