@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from byoc import framework
 from byoc.batching import Batching
 from byoc.errors import RequestError
 from byoc.hooks import Headers, Request, Response
@@ -20,23 +17,6 @@ from byoc.serving.loaded_model import LoadedModel
 ASGI = [(b"x-amzn-sagemaker-custom-attributes", b"trace=1"), (b"x-tenant", b"blue")]
 WSGI = {"HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES": "trace=1", "HTTP_X_TENANT": "blue", "wsgi.input": object()}
 Load = Callable[..., LoadedModel]
-
-
-@pytest.fixture
-def load(opt_ml: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Load a model.py with these names, beside a `predict` that answers what it was given."""
-    (opt_ml / "model").mkdir()
-    (opt_ml / "model/weights").touch()
-    monkeypatch.setattr(framework, "prepare", lambda threads: "")
-
-    def loaded(**names: Any) -> LoadedModel:
-        module: Any = type(sys)("model")
-        defaults = {"load": lambda folder: None, "predict": lambda model, inputs: list(inputs)}
-        module.__dict__.update({**defaults, **names})
-        monkeypatch.setitem(sys.modules, "model", module)
-        return LoadedModel()
-
-    return loaded
 
 
 def answer(
