@@ -112,11 +112,13 @@ class LoadedModel:
                 model_inputs, count = self._decode_hook(body, content_type, headers), None
             else:
                 model_inputs = self._decode(body, content_type)
-                is_columns = isinstance(model_inputs, dict)
-                count = len(next(iter(model_inputs.values())) if is_columns else model_inputs)
-            predictions = (
-                self._batcher.submit(model_inputs).result() if self._batcher else self._predict(model_inputs)
-            )
+                count = len(model_inputs)
+                if isinstance(model_inputs, dict):
+                    count = len(next(iter(model_inputs.values())))
+            if self._batcher:
+                predictions = self._batcher.submit(model_inputs).result()
+            else:
+                predictions = self._module.predict(self._model, model_inputs)
             if self._encode_hook:
                 response = self._encode_hook(predictions, accept)
             else:
@@ -129,8 +131,8 @@ class LoadedModel:
         return response
 
     def _predict(self, model_inputs: Any) -> Any:
-        predictions = self._module.predict(self._model, model_inputs)
-        return predictions if self._encode_hook else payloads.normalised(predictions, None)
+        """What can be divided among the requests of a batch."""
+        return payloads.normalised(self._module.predict(self._model, model_inputs), None)
 
     def _warm_up(self, declared: inputs.Inputs | None) -> None:
         """Frameworks compile on first use, and a ready model has answered (S-14)."""

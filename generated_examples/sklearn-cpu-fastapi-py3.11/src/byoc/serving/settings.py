@@ -23,9 +23,9 @@ MODES = {
 # The value of SAGEMAKER_MAX_PAYLOAD_IN_MB with which a transform job sends bodies of any size (B-08).
 UNLIMITED = 0
 
-# `serve` tells its processes where the folder of this run is. In it are the socket on which workers report, one
-# on which PID 1 answers a proxy, one for requests that no worker accepted and, when the container stops, a file
-# that says so.
+# `serve` tells its processes where the folder of this run is. In it are the socket on which workers report,
+# one on which PID 1 answers a proxy, one for requests that no worker accepted and, when the container stops,
+# a file that says so.
 RUN_DIR_VARIABLE = "BYOC_RUN_DIR"
 REPORTS, HEALTH, SIDE_DOOR, DRAINING = "reports.sock", "health.sock", "side-door.sock", "draining"
 READY, FAILED = "ready", "failed"

@@ -41,7 +41,7 @@ def normalised(predictions: Any, count: int | None) -> Predictions:
     """
     if not isinstance(predictions, (list, np.ndarray)):
         predictions = _listed(predictions)
-    if isinstance(predictions, np.ndarray) and not predictions.ndim:
+    elif isinstance(predictions, np.ndarray) and not predictions.ndim:
         raise _unknown(predictions)
     if count is not None and len(predictions) != count:
         raise PredictionsError(f"predict() returned {len(predictions)} predictions for {count} inputs")
@@ -87,7 +87,9 @@ def encode(predictions: Predictions, media_type: str) -> bytes:
         if media_type == CSV and predictions.ndim == 1:
             return _encode_csv_column(predictions)
     try:
-        return ENCODERS[media_type](_plain(normalised(predictions, None)))
+        if not isinstance(predictions, (list, np.ndarray)):
+            predictions = _listed(predictions)
+        return ENCODERS[media_type](_plain(predictions))
     except (ValueError, OverflowError, pyarrow.ArrowException):
         raise RequestError(406, f"{media_type} cannot hold these predictions; ask for {JSON}") from None
 
