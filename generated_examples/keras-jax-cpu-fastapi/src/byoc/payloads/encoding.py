@@ -43,9 +43,10 @@ def normalised(predictions: Any, count: int | None) -> Predictions:
         predictions = _listed(predictions)
     elif isinstance(predictions, np.ndarray) and not predictions.ndim:
         raise _unknown(predictions)
-    if count is not None and len(predictions) != count:
-        raise PredictionsError(f"predict() returned {len(predictions)} predictions for {count} inputs")
-    return predictions
+    listed: Predictions = predictions
+    if count is not None and len(listed) != count:
+        raise PredictionsError(f"predict() returned {len(listed)} predictions for {count} inputs")
+    return listed
 
 
 def _listed(predictions: Any) -> Predictions:

@@ -52,10 +52,10 @@ def decode(
     """
     inputs = read(body, content_type, DECODERS, features)
     if len(inputs) == 0:
-        raise _bad("the body holds no rows")
+        raise bad_body("the body holds no rows")
     if features and inputs.shape[1:] != (len(features),):
         got = inputs.shape[1] if inputs.ndim == 2 else f"shape {list(inputs.shape[1:])}"
-        raise _bad(f"each row must have {_values(features)}, not {got}")
+        raise bad_body(f"each row must have {listed_values(features)}, not {got}")
     return _checked(inputs, features, accepts_missing)
 
 
@@ -69,15 +69,15 @@ def read(
         known = ", ".join(decoders)
         raise RequestError(415, f"Content-Type {kind.media_type[:200]!r} is not accepted; send {known}")
     if not body or body.isspace():
-        raise _bad("the request has no body")
+        raise bad_body("the request has no body")
     try:
         return decoder(body, kind, declared)
     except RequestError:
         raise
     except UnicodeDecodeError:
-        raise _bad(f"the body is not valid {kind.charset}") from None
+        raise bad_body(f"the body is not valid {kind.charset}") from None
     except Exception as error:  # each parser has its own exceptions; all of them mean a bad body
-        raise _bad(f"the body is not valid {kind.media_type}: {_one_line(error)}") from None
+        raise bad_body(f"the body is not valid {kind.media_type}: {one_line(error)}") from None
 
 
 def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
@@ -94,14 +94,14 @@ def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Arra
     has_header = kind.header != "absent" and not set(features).isdisjoint(names)
     order = list(range(len(names)))
     if has_header := has_header or (kind.header == "present"):
-        order = _order(names, features)
+        order = positions_of(names, features)
         if order != sorted(order) and os.environ.get("SAGEMAKER_BATCH", "").lower() == "true":
             # Batch transform splits a file, and only its first piece has the header.
-            raise _bad(f"in a batch the header must have the order {', '.join(features)}")
+            raise bad_body(f"in a batch the header must have the order {', '.join(features)}")
     else:
         rows = chain([first], rows)
     if features and len(order) != len(features):
-        raise _bad(f"each row must have {_values(features)}, not {len(order)}")
+        raise bad_body(f"each row must have {listed_values(features)}, not {len(order)}")
     if is_simple and len(text) > LARGE_CHARACTERS and len(names) <= MOST_COLUMNS:
         with suppress(ValueError):  # read it with care, and name the row that is wrong
             return _numbers_by_arrow(text.strip(), len(names), order, has_header)
@@ -142,7 +142,7 @@ def _numbers_or_text(
     undeclared: list[list[Any]] = []
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
-            raise _bad(f"all rows must have {width} values, as row 1 has; row {number} has {len(row)}")
+            raise bad_body(f"all rows must have {width} values, as row 1 has; row {number} has {len(row)}")
         cells = [row[i] for i in order]
         values: list[Any]
         try:
@@ -151,7 +151,7 @@ def _numbers_or_text(
             values = [_number_or_text(cell) for cell in cells]
             if features and (text := next((v for v in values if isinstance(v, str)), "")):
                 column = features[values.index(text)]
-                raise _bad(f"row {number}, column {column!r}: {text[:200]!r} is not a number") from None
+                raise bad_body(f"row {number}, column {column!r}: {text[:200]!r} is not a number") from None
         if features:
             numbers.extend(values)
         else:
@@ -190,12 +190,12 @@ def parse_json_lines(body: bytes, kind: ContentType, names: Sequence[str]) -> li
     text = body.decode(kind.charset).strip()
     # All at once, as one JSON array: line by line takes ten times as long.
     try:
-        rows = json.loads("[" + text.replace("\n", ",\n") + "]")
+        rows: list[Any] = json.loads("[" + text.replace("\n", ",\n") + "]")
     except json.JSONDecodeError:  # perhaps because of blank lines
         text = "\n".join(line for line in text.split("\n") if line.strip())
         rows = json.loads("[" + text.replace("\n", ",\n") + "]")
     if len(rows) != text.count("\n") + 1:
-        raise _bad("each line must be one JSON value")
+        raise bad_body("each line must be one JSON value")
     # A line may be a record, a bare row, or a row wrapped as {"features": [...]} or {"instances": [...]}.
     if isinstance(rows[0], dict) and set(names).isdisjoint(rows[0]):
         return [next(iter(row.values())) if _is_wrapped(row) else row for row in rows]
@@ -209,7 +209,7 @@ def _is_wrapped(row: Any) -> bool:
 def _decode_npy(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
     loaded = np.load(io.BytesIO(body), allow_pickle=False)
     if not isinstance(loaded, np.ndarray):
-        raise _bad("the body must be one .npy array, not an archive")
+        raise bad_body("the body must be one .npy array, not an archive")
     return loaded.reshape((-1, 1) if len(features) == 1 else (1, -1)) if loaded.ndim < 2 else loaded
 
 
@@ -220,14 +220,14 @@ def _decode_parquet(body: bytes, kind: ContentType, features: Sequence[str]) -> 
     schema = file.schema_arrow
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     names = list(features) or [name for name in schema.names if name not in index]
-    _order(schema.names, names)
+    positions_of(schema.names, names)
     for name in names:
         held = schema.field(name).type
         if not any(getattr(pyarrow.types, f"is_{kind_of}")(held) for kind_of in ARROW_NUMBERS):
-            raise _bad(f"column {name[:200]!r} holds {str(held)[:200]}; send numbers")
+            raise bad_body(f"column {name[:200]!r} holds {str(held)[:200]}; send numbers")
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
-    _check_expansion(rows * len(names) * FLOAT64.itemsize, len(body))
+    check_expansion(rows * len(names) * FLOAT64.itemsize, len(body))
     table = file.read(columns=names)
     columns = [table.column(name).to_numpy().astype(FLOAT64) for name in names]
     return np.column_stack(columns) if columns else np.empty((0, 0))
@@ -242,16 +242,16 @@ def _from_json(value: Any, features: Sequence[str]) -> Array:
         is_row = len(features) > 1 and value and not isinstance(value[0], (dict, list))
         return _from_rows([value] if is_row else value, features)
     if not isinstance(value, dict):
-        raise _bad("the JSON body must be an object or a list")
+        raise bad_body("the JSON body must be an object or a list")
     if not set(features).isdisjoint(value):
         columns = [value.get(name) for name in features]
         if all(isinstance(column, list) for column in columns):
             return _from_rows([list(row) for row in zip(*columns, strict=True)], features)
         return _from_rows([value], features)
     if "columns" in value and "data" in value:
-        order = _order(value["columns"], features)
+        order = positions_of(value["columns"], features)
         if any(len(row) != len(value["columns"]) for row in value["data"]):
-            raise _bad("each row must have one value for each named column")
+            raise bad_body("each row must have one value for each named column")
         return _from_rows([[row[i] for i in order] for row in value["data"]], features)
     if len(keys := ROW_KEYS & value.keys()) == 1:
         return _from_json(value[keys.pop()], features)
@@ -265,10 +265,10 @@ def _from_rows(rows: list[Any], features: Sequence[str]) -> Array:
     if rows and isinstance(rows[0], dict):
         names = list(features or rows[0])
         if not features and len(names) > 1:
-            raise _bad("the model declares no FEATURES, so records have no order; send lists")
+            raise bad_body("the model declares no FEATURES, so records have no order; send lists")
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, dict) or row.keys().isdisjoint(names):
-                raise _bad(f"row {number} must be a record of {', '.join(names)[:500]}")
+                raise bad_body(f"row {number} must be a record of {', '.join(names)[:500]}")
         rows = [[row.get(name) for name in names] for row in rows]
     if not features:
         return _undeclared(np.array(rows, dtype=object))
@@ -279,8 +279,8 @@ def _from_rows(rows: list[Any], features: Sequence[str]) -> Array:
             for name, cell in zip(features, row if isinstance(row, list) else [row], strict=False):
                 if not _is_number(cell):
                     held = repr(cell)[:200]
-                    raise _bad(f"row {number}, column {name!r}: {held} is not a number") from None
-        raise _bad(f"each row must have {_values(features)}") from None
+                    raise bad_body(f"row {number}, column {name!r}: {held} is not a number") from None
+        raise bad_body(f"each row must have {listed_values(features)}") from None
     return inputs.reshape(-1, 1) if inputs.ndim == 1 else inputs
 
 
@@ -298,21 +298,21 @@ def _undeclared(cells: Array) -> Array:
     if types <= {int, float, bool, type(None)}:
         return cells.astype(FLOAT64)
     if not types <= {str, int, float, bool}:
-        raise _bad("all rows must have the same shape, and hold numbers or text")
+        raise bad_body("all rows must have the same shape, and hold numbers or text")
     has_text = [str in map(type, row) for row in cells.reshape(len(cells), -1)]
     if not all(has_text):
         number = has_text.index(not has_text[0]) + 1
-        raise _bad(f"row {number} is not like row 1: only one of them holds text. {HEADER_HINT}")
-    return _text(cells)
+        raise bad_body(f"row {number} is not like row 1: only one of them holds text. {HEADER_HINT}")
+    return text_array(cells)
 
 
-def _text(cells: Array) -> Array:
+def text_array(cells: Array) -> Array:
     lengths = [len(str(cell)) for cell in cells.ravel()]  # every cell becomes as wide as the longest
-    _check_expansion(len(lengths) * max(lengths) * np.dtype("U1").itemsize, sum(lengths))
+    check_expansion(len(lengths) * max(lengths) * np.dtype("U1").itemsize, sum(lengths))
     return cells.astype(str)
 
 
-def _order(names: Sequence[str], features: Sequence[str]) -> list[int]:
+def positions_of(names: Sequence[str], features: Sequence[str]) -> list[int]:
     """Positions of the model's features among the client's columns; extra columns are left out."""
     if not features:
         return list(range(len(names)))
@@ -321,17 +321,17 @@ def _order(names: Sequence[str], features: Sequence[str]) -> list[int]:
     positions = dict(found)
     if missing := wanted - positions.keys():
         name = next(f for f in features if f in missing)
-        raise _bad(f"column {name!r} is missing; each row must have {_values(features)}")
+        raise bad_body(f"column {name!r} is missing; each row must have {listed_values(features)}")
     if len(found) > len(positions):
-        raise _bad(f"a column is named twice; each row must have {_values(features)}")
+        raise bad_body(f"a column is named twice; each row must have {listed_values(features)}")
     return [positions[name] for name in features]
 
 
-def _values(features: Sequence[str]) -> str:
+def listed_values(features: Sequence[str]) -> str:
     return f"{len(features)} values ({', '.join(features)[:500]})"
 
 
-def _check_expansion(array_bytes: int, body_bytes: int) -> None:
+def check_expansion(array_bytes: int, body_bytes: int) -> None:
     if array_bytes > max(EXPANDED_BYTES, EXPANSION * body_bytes):
         raise RequestError(413, f"the body would take {array_bytes} bytes in memory; send smaller batches")
 
@@ -341,7 +341,7 @@ def _checked(inputs: Array, features: Sequence[str], accepts_missing: bool) -> A
     if inputs.dtype is not FLOAT64:
         wanted, kinds = ("numbers", "biuf") if features else ("numbers or text", "biufU")
         if inputs.dtype.kind not in kinds or not inputs.dtype.itemsize:
-            raise _bad(f"the values are of type {inputs.dtype}; send {wanted}")
+            raise bad_body(f"the values are of type {inputs.dtype}; send {wanted}")
         if not features:
             inputs = inputs.astype(inputs.dtype.newbyteorder("="), copy=False)
         elif inputs.dtype is not FLOAT32:
@@ -351,15 +351,15 @@ def _checked(inputs: Array, features: Sequence[str], accepts_missing: bool) -> A
         if len(refused):
             row, *place = refused[0].tolist()
             value = repr(features[place[0]]) if features else f"value {place[0] + 1 if place else 1}"
-            raise _bad(f"row {row + 1} has no finite number for {value}")
+            raise bad_body(f"row {row + 1} has no finite number for {value}")
     return inputs
 
 
-def _bad(reason: str) -> RequestError:
+def bad_body(reason: str) -> RequestError:
     return RequestError(400, reason)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 

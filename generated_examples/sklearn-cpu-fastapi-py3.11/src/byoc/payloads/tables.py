@@ -55,11 +55,11 @@ def decode(body: bytes, content_type: str | None, table: Table) -> Any:
     """
     columns = decoding.read(body, content_type, DECODERS, table)
     if not len(columns[table.names[0]]):
-        raise decoding._bad("the body holds no rows")
+        raise decoding.bad_body("the body holds no rows")
     for name, column in table.columns.items():
         if columns[name].null_count and not column.optional:
             row = compute.index(columns[name].is_null(), True).as_py() + 1
-            raise decoding._bad(f"row {row}, column {name!r} is missing; send {_expected(column)}")
+            raise decoding.bad_body(f"row {row}, column {name!r} is missing; send {_expected(column)}")
     return _arrays(columns, table)
 
 
@@ -83,24 +83,24 @@ def _decode_csv(body: bytes, kind: ContentType, table: Table) -> dict[str, pyarr
     first = [cell.strip() for cell in next(csv.reader(lines(), strict=True), [])]
     present = list(table.names)
     if len(first) > max(decoding.MOST_COLUMNS, 2 * len(present)):
-        raise decoding._bad(f"row 1 has {len(first)} columns; send {', '.join(table.names)[:500]}")
+        raise decoding.bad_body(f"row 1 has {len(first)} columns; send {', '.join(table.names)[:500]}")
     named = set(table.names).intersection(first)
     has_header = kind.header == "present" or (
         kind.header != "absent" and named and named >= set(table.required)
     )
     if has_header:
         present = [name for name in table.names if name in named or not table.columns[name].optional]
-        order = decoding._order(first, present)
+        order = decoding.positions_of(first, present)
         if first != list(table.names) and os.environ.get("SAGEMAKER_BATCH", "").lower() == "true":
             # Batch transform splits a file, and only its first piece has the header.
-            raise decoding._bad(f"in a batch the header must be {','.join(table.names)[:500]}")
+            raise decoding.bad_body(f"in a batch the header must be {','.join(table.names)[:500]}")
     else:
         order = list(range(len(first)))
         if len(first) != len(present):
-            raise decoding._bad(f"each row must have {decoding._values(present)}, not {len(first)}")
+            raise decoding.bad_body(f"each row must have {decoding.listed_values(present)}, not {len(first)}")
     data = (text[ends[-1] :] if has_header else text).encode()
     if not data.strip():
-        raise decoding._bad("the body holds no rows")
+        raise decoding.bad_body("the body holds no rows")
     types = {str(i): TYPES[table.columns[name].type] for i, name in zip(order, present, strict=True)}
     if "x" in text or "X" in text:  # Arrow takes 0x10 for a whole number
         types = {n: pyarrow.string() if held == pyarrow.int64() else held for n, held in types.items()}
@@ -149,24 +149,24 @@ def _decode_parquet(body: bytes, kind: ContentType, table: Table) -> dict[str, p
     file = parquet.ParquetFile(io.BytesIO(body))
     schema = file.schema_arrow
     present = [name for name in table.names if name in schema.names or not table.columns[name].optional]
-    decoding._order(schema.names, present)
+    decoding.positions_of(schema.names, present)
     texts = []
     for name in present:
         held, expected = schema.field(name).type, table.columns[name]
         values = held.value_type if pyarrow.types.is_dictionary(held) else held
         if not any(getattr(pyarrow.types, f"is_{what}")(values) for what in (*HELD[expected.type], "null")):
-            raise decoding._bad(f"column {name!r} holds {str(held)[:200]}; send {_expected(expected)}")
+            raise decoding.bad_body(f"column {name!r} holds {str(held)[:200]}; send {_expected(expected)}")
         if "string" in HELD[expected.type]:
             texts.append(name)
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-    decoding._check_expansion(max(unpacked, rows * len(present) * 8), len(body))
+    decoding.check_expansion(max(unpacked, rows * len(present) * 8), len(body))
     read = parquet.read_table(io.BytesIO(body), columns=present, read_dictionary=texts, use_threads=False)
     for name in texts:
         for chunk in read.column(name).chunks if pyarrow.types.is_dictionary(read.field(name).type) else ():
             lengths = compute.binary_length(chunk.dictionary).take(chunk.indices)
-            decoding._check_expansion(compute.sum(lengths).as_py() or 0, len(body))
+            decoding.check_expansion(compute.sum(lengths).as_py() or 0, len(body))
     columns = {}
     for name, column in table.columns.items():
         columns[name] = _missing(rows, column)
@@ -190,23 +190,23 @@ def _from_json(value: Any, table: Table) -> dict[str, pyarrow.Array]:
         is_row = len(table.names) > 1 and value and not any(isinstance(cell, (list, dict)) for cell in value)
         return _from_rows([value] if is_row else value, table)
     if not isinstance(value, dict):
-        raise decoding._bad("the JSON body must be an object or a list")
+        raise decoding.bad_body("the JSON body must be an object or a list")
     if named := [name for name in table.names if name in value]:
         if not all(isinstance(value[name], list) for name in named):
             return _from_rows([value], table)
         if len({len(value[name]) for name in named}) > 1:
-            raise decoding._bad(f"all columns must have the same length: {', '.join(named)[:500]}")
+            raise decoding.bad_body(f"all columns must have the same length: {', '.join(named)[:500]}")
         return _from_rows(
             [dict(zip(named, row, strict=True)) for row in zip(*map(value.get, named), strict=True)], table
         )
     if "columns" in value and "data" in value:
-        decoding._order(value["columns"], [name for name in table.names if name in value["columns"]])
+        decoding.positions_of(value["columns"], [name for name in table.names if name in value["columns"]])
         if any(len(row) != len(value["columns"]) for row in value["data"]):
-            raise decoding._bad("each row must have one value for each named column")
+            raise decoding.bad_body("each row must have one value for each named column")
         return _from_rows([dict(zip(value["columns"], row, strict=True)) for row in value["data"]], table)
     if len(keys := decoding.ROW_KEYS & value.keys()) == 1:
         return _from_json(value[keys.pop()], table)
-    raise decoding._bad(
+    raise decoding.bad_body(
         f'send {{"instances": [...]}} or {{"inputs": [...]}} with records of {", ".join(table.names)[:500]}'
     )
 
@@ -220,7 +220,9 @@ def _from_rows(rows: Any, table: Table) -> dict[str, pyarrow.Array]:
             continue
         cells = row if isinstance(row, list) else [row]
         if isinstance(row, dict) or len(cells) != len(table.names):
-            raise decoding._bad(f"row {number} must be a record or a list of {decoding._values(table.names)}")
+            raise decoding.bad_body(
+                f"row {number} must be a record or a list of {decoding.listed_values(table.names)}"
+            )
         lists.append(cells)
     columns = zip(*lists, strict=True) if lists else [() for _ in table.names]
     return {
@@ -262,7 +264,7 @@ def _from_values(
             is_missing = value is None or (isinstance(value, float) and math.isnan(value))
             values.append(None if is_missing else _value(value, column))
         except (ValueError, OverflowError):
-            raise decoding._bad(
+            raise decoding.bad_body(
                 f"row {row}, column {name!r} is {repr(cell)[:200]}; send {_expected(column)}"
             ) from None
     return pyarrow.array(values, TYPES[column.type])
@@ -343,10 +345,10 @@ def _array(cells: pyarrow.Array, name: str, column: Column) -> np.ndarray[Any, A
         try:
             cells = cells.cast(pyarrow.float64())
         except pyarrow.ArrowInvalid:
-            raise decoding._bad(
+            raise decoding.bad_body(
                 f"column {name!r} has a number beyond 2**53, which a float cannot hold"
             ) from None
-    array = cells.to_numpy(zero_copy_only=False, writable=True)
+    array: np.ndarray[Any, Any] = cells.to_numpy(zero_copy_only=False, writable=True)
     return array.astype(object) if column.type == "boolean" and column.optional else array
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from byoc.errors import RequestError
 from byoc.inputs import Images, Media, Text
 from byoc.payloads import decoding
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType
+from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType, parse_content_type
 
 PLAIN = "text/plain"
 # Keys under which clients send several items, or one.
@@ -26,7 +26,7 @@ def decode_text(body: bytes, content_type: str | None, declared: Text) -> list[s
     texts = _filled(decoding.read(body, content_type, TEXT_DECODERS, declared))
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise decoding._bad(f"text {number} is {repr(text)[:200]}; send a text")
+            raise decoding.bad_body(f"text {number} is {repr(text)[:200]}; send a text")
     return texts
 
 
@@ -46,9 +46,9 @@ def decode_media(body: bytes, content_type: str | None, declared: Media) -> list
 
 def decode_undeclared(body: bytes, content_type: str | None, accepts_missing: bool = False) -> decoding.Array:
     """Decode a body for a model without a declaration: texts [n], bytes as objects [n], or what it holds."""
-    media_type = decoding.parse_content_type(content_type).media_type
+    media_type = parse_content_type(content_type).media_type
     if media_type == PLAIN:
-        return decoding._text(np.array(decode_text(body, content_type, Text()), dtype=object))
+        return decoding.text_array(np.array(decode_text(body, content_type, Text()), dtype=object))
     if media_type.startswith("image/") or media_type in ("application/x-image", "application/octet-stream"):
         items = np.empty(1, dtype=object)
         items[0] = np.bytes_(decoding.read(body, content_type, {media_type: _whole}, None)[0])
@@ -58,7 +58,7 @@ def decode_undeclared(body: bytes, content_type: str | None, accepts_missing: bo
 
 def _filled(items: list[Any]) -> list[Any]:
     if not items:
-        raise decoding._bad("the body holds no items")
+        raise decoding.bad_body("the body holds no items")
     return items
 
 
@@ -78,7 +78,7 @@ def _from_csv(body: bytes, kind: ContentType, declared: Text) -> list[Any]:
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     for number, row in enumerate(rows, start=1):
         if len(row) != 1:
-            raise decoding._bad(
+            raise decoding.bad_body(
                 f"row {number} has {len(row)} columns; send one, and quote texts with a comma"
             )
     return [row[0] or None for row in rows[kind.header == "present" :]]
@@ -102,9 +102,13 @@ def _unwrapped(value: Any) -> Any:
 def _from_base64(item: Any, number: int) -> bytes:
     text = item.get("b64") if isinstance(item, dict) else item
     try:
+        if not isinstance(text, str):
+            raise ValueError
         return base64.b64decode("".join(text.split()), validate=True)
-    except (AttributeError, ValueError):
-        raise decoding._bad(f'item {number} is no base64; send {{"b64": "..."}} or a string of it') from None
+    except ValueError:
+        raise decoding.bad_body(
+            f'item {number} is no base64; send {{"b64": "..."}} or a string of it'
+        ) from None
 
 
 def _images(items: list[bytes]) -> list[Any]:
@@ -121,7 +125,7 @@ def _images(items: list[bytes]) -> list[Any]:
         except Image.DecompressionBombError:
             pixels = most + 1
         except Exception as error:  # each format has its own exceptions
-            raise decoding._bad(f"image {number} cannot be read: {decoding._one_line(error)}") from None
+            raise decoding.bad_body(f"image {number} cannot be read: {decoding.one_line(error)}") from None
         if pixels > most:
             raise RequestError(413, f"the images have more than {most} pixels; send smaller ones, or fewer")
         images.append(image)
