@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The tool alone, and what its tests and lint need.
+TOOL := $(VENV)/.tool
 INSTALLED := $(VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
@@ -10,24 +12,27 @@ BENCH ?=
 SOAK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants matrix soak bench examples lint format clean
+.PHONY: help setup demo test mutants matrix newest soak bench examples lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 setup: $(INSTALLED) ## Install sagegen and its tools into .venv
 
-demo: $(INSTALLED) ## Generate a repository, build its image, train, serve and predict
+demo: $(TOOL) ## Generate a repository, build its image, train, serve and predict
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
-test: $(INSTALLED) ## Run every test
+test: $(INSTALLED) ## Run every test but the matrix
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
 mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check
 
-matrix: $(INSTALLED) ## Build, test and measure the image of every combination
+matrix: $(TOOL) ## Build and test every combination, each fact once; MATRIX=--full: everything
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
+
+newest: $(TOOL) ## Test each stack with the newest servers of the same major version
+	PATH="$(abspath $(BIN)):$$PATH" scripts/newest-servers
 
 soak: $(INSTALLED) ## Load every stack for ten minutes, then fuzz it; SOAK='--seconds 3600'
 	$(BIN)/python -m tests.container.faults $(SOAK)
@@ -36,7 +41,7 @@ bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.m
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks --docs docs/performance.md $(BENCH)
 
-examples: $(INSTALLED) ## Render generated_examples/ again
+examples: $(TOOL) ## Render generated_examples/ again
 	$(BIN)/python -m sagegen.examples
 
 lint: $(INSTALLED) ## Check formatting, style and types
@@ -51,7 +56,11 @@ format: $(INSTALLED) ## Format the code
 clean: ## Remove what setup, test and matrix left behind
 	rm -rf $(VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
 
-$(INSTALLED): pyproject.toml
+$(TOOL): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(INSTALLED): $(TOOL)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -91,6 +91,13 @@ def existing() -> list[Combination]:
     return [combination for combination in combinations() if combination.reason is None]
 
 
+def default() -> Combination:
+    """The combination that answers every question with its default."""
+    return next(
+        c for c in existing() if all(questions()[name]["default"] == v for name, v in c.answers.items())
+    )
+
+
 def covering() -> list[Combination]:
     """The default combination and as few others as show every value of every axis at least once."""
     rest = existing()
@@ -98,14 +105,10 @@ def covering() -> list[Combination]:
     shown: list[Combination] = []
     while missing:
         # The first of all combinations holds every default, for choices begin with theirs.
-        best = max(rest, key=lambda c: len(missing & c.answers.items())) if shown else _default(rest)
+        best = max(rest, key=lambda c: len(missing & c.answers.items())) if shown else default()
         shown.append(best)
         missing -= best.answers.items()
     return shown
-
-
-def _default(among: list[Combination]) -> Combination:
-    return next(c for c in among if all(questions()[name]["default"] == v for name, v in c.answers.items()))
 
 
 def _ask(

@@ -136,6 +136,7 @@ def _print(catalogue_: dict[str, Any]) -> None:
         combinations.add_row(group, *(_cell(cells[name]) for name in names), Text("; ".join(reasons)))
     for made in (frameworks, stacks, combinations):
         console.print(made)
+    console.print(Text(proof.standing()), soft_wrap=True)
     for axis in ("devices", "python_versions"):
         values = ", ".join(value["name"] for value in catalogue_[axis])
         console.print(Text(f"{axis.replace('_', ' ').capitalize()}: {values}"))

@@ -1,36 +1,74 @@
-"""What the last complete matrix proved, shipped as data: {combination: image size, tests, rules, date}."""
+"""proof.json: what the last complete matrix (`sagegen matrix --full`) proved, and of which template.
+
+    {"digest": SHA-256 of the template and of the code that renders it,
+     "combinations": {id: {"date", "image_bytes", "tests", "rules"}}}
+
+A proof holds for the template that it was made with. Where the template has changed since, there is none.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_SHIPPED = Path(__file__).with_name("proof.json")
+from sagegen import catalogue, errors
+
+FILE = Path(__file__).with_name("proof.json")
+_RENDERING = ("catalogue.py", "render.py")
+
+
+def digest(root: Path = catalogue.ROOT) -> str:
+    """SHA-256 over what decides a generated repository: the template and the code that renders it."""
+    files = {"copier.yml": root / "copier.yml"}
+    files |= {
+        path.relative_to(root).as_posix(): path
+        for path in (root / "template").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    files |= {name: Path(__file__).with_name(name) for name in _RENDERING}
+    total = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 @cache
 def proofs() -> dict[str, dict[str, Any]]:
-    """Every proof that came with this version; none is no error."""
-    return _read(_SHIPPED)
+    """{combination: its proof} of the template as it is now; none is no error."""
+    known = _read(FILE)
+    return _combinations(known) if known.get("digest") == digest() else {}
 
 
-def record(file: Path, results: Mapping[str, Any]) -> None:
-    """Merge the results of a matrix into `file`; a combination that failed loses its proof."""
-    known = _read(file)
-    for result in results["combinations"]:
-        known.pop(result["id"], None)
+def record(file: Path, outcome: Mapping[str, Any]) -> None:
+    """Merge the results of a complete matrix into `file`; a combination that failed loses its proof.
+
+    Proofs of another template are dropped.
+    """
+    known, now = _read(file), digest()
+    combinations = _combinations(known) if known.get("digest") == now else {}
+    for result in outcome["combinations"]:
+        combinations.pop(result["id"], None)
         if result["status"] == "passed":
-            known[result["id"]] = {
-                "date": results["date"][:10],
+            combinations[result["id"]] = {
+                "date": outcome["date"][:10],
                 "image_bytes": result["image_bytes"],
                 "tests": result["tests"]["passed"],
+                "rules": result["check"]["PASS"],
             }
-            if result["check"]:
-                known[result["id"]]["rules"] = result["check"]["PASS"]
-    file.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+    text = json.dumps({"digest": now, "combinations": dict(sorted(combinations.items()))}, indent=2)
+    try:
+        file.write_text(text + "\n")
+    except OSError as error:
+        raise errors.SagegenError(f"cannot write {file}: {error.strerror} – name another file") from error
+
+
+def checkout_file() -> Path | None:
+    """The file of this checkout; None where sagegen is installed, whose files are not ours to change."""
+    return FILE if FILE.parent.parent == catalogue.ROOT else None
 
 
 def sentence(combination: str) -> str | None:
@@ -38,13 +76,39 @@ def sentence(combination: str) -> str | None:
     if not (known := proofs().get(combination)):
         return None
     size = known["image_bytes"] / 1e9
-    rules = f" and {known['rules']} rules" if "rules" in known else ""
-    return f"{combination}: {known['tests']} tests{rules} passed on {known['date']}, image {size:.2f} GB"
+    return (
+        f"{combination}: {known['tests']} tests and {known['rules']} rules passed on {known['date']}, "
+        f"image {size:.2f} GB"
+    )
 
 
-def _read(file: Path) -> dict[str, dict[str, Any]]:
+def standing() -> str:
+    """What holds for the whole catalogue, in one sentence."""
+    if known := proofs():
+        of = len(catalogue.existing())
+        return f"{len(known)} of {of} combinations passed the complete matrix, last on {_last(known)}."
+    if old := _combinations(_read(FILE)):
+        return f"Not proven since the last change of the template; the last proof was on {_last(old)}."
+    return "Not proven yet: run sagegen matrix --full."
+
+
+def last_date() -> str:
+    """The day of the last complete matrix, whatever has changed since."""
+    return _last(_combinations(_read(FILE)))
+
+
+def _last(combinations: Mapping[str, Mapping[str, Any]]) -> str:
+    return max(str(proof["date"]) for proof in combinations.values())
+
+
+def _combinations(known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = known.get("combinations", {})
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        known: dict[str, dict[str, Any]] = json.loads(file.read_text())
+        known: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
     return known

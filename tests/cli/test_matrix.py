@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,9 +21,15 @@ from cli_tools import fails
 from fake_engine import FakeEngine
 from helpers import ROOT
 
-from sagegen import __version__, matrix
+from sagegen import __version__, catalogue
+from sagegen.check import core
 from sagegen.engine import Engine
 from sagegen.errors import SagegenError
+from sagegen.matrix import Options, budget
+from sagegen.matrix.result import unique_bytes
+from sagegen.matrix.run import Run
+from sagegen.matrix.selection import FRAMEWORK_RULES, MODEL_TEST, heavy_layers, select, tiers
+from sagegen.matrix.steps import STOP_GRACE
 
 QUESTIONS = """
 project_name: {type: str, default: my-model}
@@ -42,11 +49,11 @@ build:
 \t@if [ "{{ framework }}-{{ stack }}" = "$$STUMBLE" ] && [ ! -e "$$STUMBLED" ]; then \\
 \t\ttouch "$$STUMBLED"; echo "the network was away"; exit 1; fi
 test:
-\t@test -f $(VENV)/.tools && echo testing in $(COMPOSE_PROJECT_NAME)
+\t@test -f $(VENV)/.tools && echo "testing with '$(PYTEST)'"
 \t@if [ "{{ framework }}" = "$$HANG" ]; then touch $$HANGING; sleep 600; fi
 \t@set -- $(PYTEST_ADDOPTS); printf '<a><testsuite tests="5" skipped="1"/></a>' > "$${1#--junitxml=}"
 check:
-\t@sagegen --version && echo "checking $(IMAGE) {{ framework }}-{{ stack }}"
+\t@sagegen --version && echo "checking $(IMAGE) {{ framework }}-{{ stack }} with '$(CHECK)'"
 \t@test "{{ framework }}-{{ stack }}" != "$$SILENT"
 \t@if [ "{{ framework }}-{{ stack }}" = "$$FALTERS" ] && [ ! -e "$$STUMBLED" ]; then \\
 \t\ttouch "$$STUMBLED"; echo "the machine was busy"; exit 1; fi
@@ -146,7 +153,7 @@ def test_a_step_is_repeated_as_often_as_allowed_and_the_results_tell(
 
 
 def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
-    done = finished(start("--json", "out/m.json", "--html", "out/m.html", "--proof", "out/p.json",
+    done = finished(start("--full", "--json", "out/m.json", "--html", "out/m.html", "--proof", "out/p.json",
                           "--base-image", "base:{python}", "--build-arg", "MIRROR=http://m {python}",
                           "--logs", "logs"))  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -159,7 +166,7 @@ def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
         assert c["image_bytes"] == 120_000_000 and c["unique_bytes"] == 20_000_000
         assert c["cold_start_seconds"] >= 0
         assert c["check"] == {"PASS": 1, "SKIP": 3} and c["check_seconds"] == 2.5
-    proofs = json.loads((here / "out/p.json").read_text())
+    proofs = json.loads((here / "out/p.json").read_text())["combinations"]
     assert proofs["one-cpu-a"] == {"date": outcome["date"][:10], "image_bytes": 120_000_000, "tests": 4,
                                    "rules": 1}  # fmt: skip
     log = (here / "logs/one-cpu-a.log").read_text()
@@ -211,12 +218,10 @@ def test_a_check_without_a_report_fails_the_combination(start):
 
 
 def test_no_check_leaves_the_check_out(start, here):
-    done = finished(start("--framework", "one", "--no-check", "--json", "m.json", "--proof", "p.json",
-                          FAILS="one-a"))  # fmt: skip
+    done = finished(start("--framework", "one", "--no-check", "--json", "m.json", FAILS="one-a"))
     assert done.returncode == 0, done.stdout
     rows = json.loads((here / "m.json").read_text())["combinations"]
     assert [row["check"] for row in rows] == [None, None]
-    assert "rules" not in json.loads((here / "p.json").read_text())["one-cpu-a"]
 
 
 def test_a_log_is_plain_lines(start):
@@ -239,7 +244,7 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
     told = time.monotonic()
     process.send_signal(signum)
     done = finished(process)
-    assert time.monotonic() - told < matrix.STOP_GRACE  # nothing had to be killed
+    assert time.monotonic() - told < STOP_GRACE  # nothing had to be killed
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "tmp").iterdir()) and not (here / "matrix-logs").exists()
@@ -249,7 +254,7 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
 
 
 def test_groups_of_one_library_follow_each_other_while_the_installer_still_has_it():
-    groups = list(matrix.select({}))
+    groups = list(select({}))
     at = groups.index("tensorflow-cpu")
     assert groups[at - 2 : at + 2] == ["pytorch-cpu", "keras-torch-cpu", "tensorflow-cpu", "tensorflow-gpu"]
 
@@ -259,6 +264,7 @@ def test_groups_of_one_library_follow_each_other_while_the_installer_still_has_i
     [
         (["--framework", "tree"], "no such framework: tree – choose one, two"),
         (["--build-arg", "MIRROR"], "--build-arg MIRROR has no value – write MIRROR=VALUE"),
+        (["--proof", "p.json"], "--proof needs --full, and no --no-check: nothing else is a proof"),
         (["--jobs", "0"], "Invalid value for '--jobs'"),
     ],
 )
@@ -287,13 +293,67 @@ def test_too_little_disk_is_one_line_before_anything_starts(engine, monkeypatch,
     usage = shutil._ntuple_diskusage(100, 97, 3 * 10**9)  # type: ignore[attr-defined]
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    run = matrix.Run(Engine.connect(), 1, 25 * 10**9, None, (), None, retries=0, check=True, keep=False)
-    with pytest.raises(SagegenError, match=r"3 GB of free disk and this run needs 16 GB – free some"):
-        run.run(matrix.select({"device": ("gpu",), "framework": ("pytorch",)}))
+    need = budget.BUILD_NEED["gpu"] // budget.GB
+    with pytest.raises(SagegenError, match=f"3 GB of free disk and this run needs {need} GB – free some"):
+        Run(Engine.connect(), Options()).run(select({"device": ("gpu",), "framework": ("pytorch",)}))
+
+
+def test_each_fact_is_proven_once_unless_everything_is_asked_for(start, here):
+    assert finished(start("--json", "m.json", "--logs", "logs")).returncode == 0
+    rows = {row["id"]: row for row in json.loads((here / "m.json").read_text())["combinations"]}
+    proven = {"one-cpu-a": "complete", "one-cpu-b": "complete", "two-cpu-a": "layer", "two-cpu-b": "short"}
+    assert {name: row["tier"] for name, row in rows.items()} == proven
+    assert [name for name, row in rows.items() if row["cold_start_seconds"] is None] == ["two-cpu-b"]
+    logs = {name: (here / f"logs/{name}.log").read_text() for name in rows}
+    assert "with ''" in logs["one-cpu-a"] and "--rule T-64" in logs["two-cpu-a"]
+    assert f"testing with '--deselect {MODEL_TEST}'" in logs["two-cpu-b"]
+    assert "with '--only static'" in logs["two-cpu-b"]
+
+    assert finished(start("--full", "--json", "m.json", "--proof", "p.json")).returncode == 0
+    rows = {row["id"]: row for row in json.loads((here / "m.json").read_text())["combinations"]}
+    assert {row["tier"] for row in rows.values()} == {"complete"}
+
+
+def test_every_stack_framework_and_heavy_layer_is_proven_by_one_combination_at_least():
+    of = {c.id: c for c in catalogue.existing()}
+    proven = [of[name] for name, tier in tiers().items() if tier.name != "short"]
+    complete = [of[name] for name, tier in tiers().items() if tier.name == "complete"]
+    assert tiers().keys() == of.keys()
+    assert {c.answers["stack"] for c in complete} == set(catalogue.choices("stack"))
+    for group in heavy_layers(of.values()).values():
+        assert any(c in proven for c in group)
+    for question in ("framework", "keras_backend", "python_version", "device"):
+        assert {c.answers.get(question) for c in proven} == {c.answers.get(question) for c in of.values()}
+    layers = [c.answers["stack"] for c in proven if c not in complete]
+    counts = [layers.count(stack) for stack in catalogue.choices("stack")]
+    assert max(counts) - min(counts) <= 1, "the stacks do not alternate"
+
+
+def test_the_rules_of_a_heavy_layer_exist_and_the_models_test_does():
+    known = {rule.id for rule in core.rules()}
+    assert [rule for rule in FRAMEWORK_RULES if rule not in known] == []
+    file, _, test = MODEL_TEST.partition("::")
+    assert f"def {test}(" in (ROOT / "template/project" / file).read_text()
+
+
+def test_a_built_group_gives_back_the_disk_that_only_its_build_needed():
+    disk, granted = budget.Budget(10, threading.Event()), threading.Event()
+
+    def wait_for_disk() -> None:
+        with disk.hold(6):
+            granted.set()
+
+    with disk.hold(8) as shrink:
+        other = threading.Thread(target=wait_for_disk)
+        other.start()
+        assert not granted.wait(0.2)
+        shrink(4)
+        assert granted.wait(5)
+    other.join()
 
 
 def test_groups_share_their_heavy_layer():
-    groups = matrix.select({})
+    groups = select({})
     assert {c.group for c in groups["tensorflow-gpu"]} == {"tensorflow-gpu", "keras-tensorflow-gpu"}
     assert {c.group for c in groups["pytorch-cpu"]} == {"pytorch-cpu", "pytorch-gpu"}
     layers = [
@@ -306,6 +366,6 @@ def test_groups_share_their_heavy_layer():
 
 def test_unique_bytes_are_those_above_the_longest_shared_base():
     base, one, two = ((1, "base"), 100), ((2, "one"), 10), ((3, "two"), 20)
-    assert matrix.unique_bytes([base, one], [[base, two], [base]]) == 10
-    assert matrix.unique_bytes([base, one], []) == 110
-    assert matrix.unique_bytes([base, one], [[one, base]]) == 110
+    assert unique_bytes([base, one], [[base, two], [base]]) == 10
+    assert unique_bytes([base, one], []) == 110
+    assert unique_bytes([base, one], [[one, base]]) == 110

@@ -202,17 +202,6 @@ sagegen.cli.main()
     assert list(here.iterdir()) == []
 
 
-def test_a_proof_is_shown(run, here, tmp_path, monkeypatch, capsys):
-    from sagegen import new, proof
-
-    known = {"sklearn-cpu-fastapi": {"date": "2026-11-20", "image_bytes": 587_000_000, "tests": 64}}
-    monkeypatch.setattr(proof, "proofs", lambda: known)
-    new.new(tmp_path / "out", True, (), None, False, False)
-    assert (
-        "Proven: sklearn-cpu-fastapi: 64 tests passed on 2026-11-20, image 0.59 GB" in capsys.readouterr().out
-    )
-
-
 def test_help_version_and_no_command(run):
     assert run("--help").returncode == 0
     assert run().stdout == run("--help").stdout

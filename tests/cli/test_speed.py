@@ -1,4 +1,4 @@
-"""The promises about time, each as a ratio or a difference against a baseline in the same run."""
+"""The promises about time, each as a ratio against a baseline in the same run."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_new_takes_at_most_1_3_times_copier_copy(tmp_path):
 
 
 @pytest.mark.skipif(not os.access(Path(sys.executable).with_name("sagegen"), os.X_OK), reason="not installed")
-def test_help_costs_at_most_150_ms_more_than_python(tmp_path):
+def test_help_takes_at_most_a_third_of_the_time_that_importing_copier_takes(tmp_path):
     ours = Path(sys.executable).with_name("sagegen")
-    extra = [
-        seconds([ours, "--help"], tmp_path) - seconds([sys.executable, "-c", "pass"], tmp_path)
-        for _ in range(PAIRS)
+    ratios = [
+        seconds([ours, "--help"], tmp_path) / seconds([sys.executable, "-c", "import copier"], tmp_path)
+        for _ in range(PAIRS + 1)
     ]
-    assert statistics.median(extra) <= 0.15, extra
+    assert statistics.median(ratios[1:]) <= 1 / 3, ratios

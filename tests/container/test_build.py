@@ -59,20 +59,6 @@ def test_an_edit_of_the_model_reuses_every_layer_below_the_code(repository: Path
         assert f"{step} CACHED" in again.stderr
 
 
-def test_a_start_knows_where_modules_lie_unless_something_was_installed_since(repository: Path) -> None:
-    assert build(repository).returncode == 0
-    uses = "import sys; from byoc import index; index.use(); print(len(sys.meta_path))"
-    install = 'mkdir "$(python -c \'import sysconfig; print(sysconfig.get_path("purelib"))\')/new"'
-
-    def finders(command: str) -> int:
-        run = ["docker", "run", "--rm", "--entrypoint", "sh", IMAGE, "-c", command]
-        return int(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
-
-    searching = finders("python -c 'import sys; print(len(sys.meta_path))'")
-    assert finders(f"python -c '{uses}'") == searching + 1
-    assert finders(f"{install} && python -c '{uses}'") == searching
-
-
 def test_make_metrics_prints_the_definitions_for_create_training_job(repository: Path) -> None:
     assert build(repository).returncode == 0
     command = ["make", "--silent", "--no-print-directory", "metrics", f"IMAGE={IMAGE}"]

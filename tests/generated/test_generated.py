@@ -1,44 +1,49 @@
-"""Every combination's own lint, format and tests, as its user would run them – without Docker."""
+"""What a generated repository promises about itself without Docker: lint, format, types, targets.
+
+The combinations share most of their files, so every file is linted once, however many of them have it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-from sagegen import catalogue
+from sagegen import __version__, catalogue
 from sagegen.render import render
 
 # Taken once: pytest changes its own beside our threads, and a new process that is just given it would fail.
 ENVIRONMENT = dict(os.environ)
-EXISTING = {combination.id: combination for combination in catalogue.existing()}
-
-
-def rendered(folder: Path, combination: str) -> Path:
-    """A repository of that combination."""
-    render(folder / "repository", EXISTING[combination].answers)
-    return folder / "repository"
 
 
 @pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated repositories' development tools, installed once for all."""
-    folder = tmp_path_factory.mktemp("tools")
-    render(folder / "repository", {})
-    venv = folder / "venv"
-    run(folder / "repository", "make", f"{venv}/.tools", f"VENV={venv}", f"PYTHON={sys.executable}")
-    return venv
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default repository."""
+    folder = tmp_path_factory.mktemp("generated") / "repository"
+    render(folder, {})
+    return folder
 
 
-def run(folder: Path, *command: str) -> str:
+@pytest.fixture(scope="session")
+def tools(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated repositories' development tools."""
+    venv = tmp_path_factory.mktemp("tools") / "venv"
+    run(repository, "make", f"{venv}/.tools", f"VENV={venv}", f"PYTHON={sys.executable}")
+    return venv / "bin"
+
+
+def run(folder: Path, *command: str | Path, **environment: str) -> str:
     """Run a command that must succeed; what it printed."""
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    variables = {**ENVIRONMENT, **environment}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
 
@@ -50,58 +55,97 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: Path) -> None:
+def test_a_repository_passes_its_own_lint_and_has_nothing_to_format(repository: Path, tools: Path) -> None:
     written = contents(repository)
     # Tools are older than the render: do not install them again.
-    make = ["make", "--old-file=requirements-dev.txt", f"VENV={tools}"]
+    make = ["make", "--old-file=requirements-dev.txt", f"VENV={tools.parent}"]
     run(repository, *make, "lint")
     run(repository, *make, "format")
     assert contents(repository) == written
 
 
-def passes_its_own_tests_without_docker(repository: Path, tools: Path) -> None:
-    tests = [f"tests/test_{name}.py" for name in ("byoc", "index", "model")]
-    printed = run(repository, f"{tools}/bin/python", "-m", "pytest", "-q", *tests)
-    assert " passed" in printed
+@pytest.fixture(scope="module")
+def distinct(
+    rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list[Path]]:
+    """`distinct(GLOB…)`: every file of any combination once per content, in a folder like its own."""
+    scratch = tmp_path_factory.mktemp("distinct")
+
+    def distinct(*patterns: str) -> list[Path]:
+        found: dict[tuple[str, str], Path] = {}
+        for root in rendered.values():
+            for path in (path for pattern in patterns for path in root.glob(pattern)):
+                name = path.relative_to(root)
+                key = (str(name), hashlib.sha256(path.read_bytes()).hexdigest())
+                if key not in found:
+                    found[key] = scratch / key[1][:12] / name
+                    found[key].parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, found[key])
+        return list(found.values())
+
+    return distinct
 
 
-Promise = Callable[[Path, Path], None]
-PROMISES: list[Promise] = [
-    passes_its_own_lint_and_has_nothing_to_format,
-    passes_its_own_tests_without_docker,
-]
-
-
-@pytest.fixture(scope="session")
-def begun(
-    request: pytest.FixtureRequest, tools: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[Promise, str], Future[None]]]:
-    """Every promise that a selected test wants kept: put to the proof as many at a time as there are CPUs."""
-    wanted = [
-        (item.callspec.params["promise"], item.callspec.params["combination"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == "test_a_generated_repository"
-    ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = {}
-        for promise, combination in wanted:
-            # Here, for Copier is not made for threads.
-            repository = rendered(tmp_path_factory.mktemp("generated"), combination)
-            results[promise, combination] = pool.submit(promise, repository, tools)
-        yield results
-        pool.shutdown(cancel_futures=True)
-
-
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
-@pytest.mark.parametrize("combination", EXISTING)
-def test_a_generated_repository(
-    promise: Promise, combination: str, begun: dict[tuple[Promise, str], Future[None]]
+def test_every_file_of_any_combination_passes_the_same_lint(
+    distinct: Callable[..., list[Path]], repository: Path, tools: Path
 ) -> None:
-    begun[promise, combination].result()
+    python = distinct("src/**/*.py", "src/train", "src/serve", "tests/*.py")
+    config = [f"--config={repository}/pyproject.toml", f'--config=src=["{repository}/src"]']
+    run(repository, tools / "ruff", "check", *config, *python)
+    run(repository, tools / "ruff", "format", "--check", config[0], *python)
+    run(repository, tools / "shellcheck", *distinct("*.sh", "local_test/*.sh"))
+    run(repository, tools / "hadolint", *distinct("Dockerfile"))
+    yaml = distinct("*.yaml", "*.yml", ".github/**/*.yml")
+    run(repository, tools / "yamllint", "--strict", "--config-file", ".yamllint.yaml", *yaml)
 
 
-@pytest.mark.parametrize("combination", EXISTING)
-def test_help_lists_every_target(combination: str, tmp_path: Path) -> None:
-    printed = run(rendered(tmp_path, combination), "make")
-    targets = ["setup", "build", "train", "serve", "predict", "test", "lint", "format", "push", "clean"]
-    assert [target for target in targets if f"make {target} " not in printed] == []
+@pytest.mark.parametrize("combination", catalogue.covering(), ids=lambda c: c.id)
+def test_the_runtime_is_strictly_typed(
+    combination: catalogue.Combination, rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.getbasetemp() / "mypy-cache"
+    options = ["--strict", "--ignore-missing-imports", "--explicit-package-bases", f"--cache-dir={cache}"]
+    mypy = [sys.executable, "-m", "mypy", "--config-file=", *options]
+    run(rendered[combination.id], *mypy, "src/byoc", MYPYPATH="src")
+
+
+def test_a_models_tests_are_skipped_where_its_framework_is_not_installed(
+    repository: Path, tools: Path
+) -> None:
+    pytest_alone = [tools / "python", "-m", "pytest", "-q", "-rs", "tests/test_model.py"]
+    done = subprocess.run(pytest_alone, cwd=repository, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "is not installed here; `make setup` installs it" in done.stdout
+
+
+def test_help_lists_every_target(rendered: dict[str, Path]) -> None:
+    targets = ["setup", "build", "train", "serve", "predict", "test", "check", "lint", "format", "push"]
+    for makefile in {(root / "Makefile").read_text(): root for root in rendered.values()}.values():
+        printed = run(makefile, "make")
+        assert [target for target in targets if f"make {target} " not in printed] == []
+
+
+def test_make_check_fetches_the_sagegen_of_this_release_where_none_is_installed(
+    repository: Path, tmp_path: Path
+) -> None:
+    for tool in ("make", "sh"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+    release = __version__.partition(".dev")[0]
+    pinned = f"pipx run --spec git+https://github.com/sagegen/sagegen@v{release} sagegen check"
+    assert pinned in run(repository, "make", "--dry-run", "check", PATH=str(tmp_path))
+    (tmp_path / "sagegen").symlink_to("/bin/true")
+    assert f"{tmp_path}/sagegen check" in run(repository, "make", "--dry-run", "check", PATH=str(tmp_path))
+
+
+def test_the_templates_own_tests_do_not_know_the_sample_and_stay_small(rendered: dict[str, Path]) -> None:
+    owned = {
+        path.name: path.read_text()
+        for root in rendered.values()
+        for path in (root / "tests").glob("*.py")
+        if path.name != "test_model.py"
+    }
+    assert sum(len(text.splitlines()) for text in owned.values()) <= 500
+    scripts = [path.read_text() for root in rendered.values() for path in (root / "local_test").glob("*.sh")]
+    for text in [*owned.values(), *scripts]:
+        assert not [word for word in ("penguin", "epoch", "evaluation", "Gentoo") if word in text]
+    assert not list(ROOT.glob("template/project/tests/*docker*"))
