@@ -15,6 +15,6 @@ def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def features(images: Sequence[Image.Image]) -> np.ndarray:
-    """Grey values from 0 to 1, float32 of shape [images, SIDE, SIDE], of images of any size and mode."""
+    """Grey values from 0 to 1, float32 of shape [images, SIDE * SIDE], of images of any size and mode."""
     small = [image.convert("L").resize((SIDE, SIDE)) for image in images]
-    return np.stack([np.asarray(image, dtype=np.float32) for image in small]) / 255
+    return np.stack([np.asarray(image, dtype=np.float32).ravel() for image in small]) / 255

@@ -41,7 +41,7 @@ def build(x: np.ndarray, hp: Hyperparameters) -> keras.Model:
     """Two convolutions, and a layer that decides."""
     return keras.Sequential(
         [
-            keras.Input([SIDE, SIDE]),
+            keras.Input([SIDE * SIDE]),
             keras.layers.Reshape([SIDE, SIDE, 1]),
             keras.layers.Conv2D(hp.hidden_units, 3, padding="same", activation="relu"),
             keras.layers.Conv2D(2 * hp.hidden_units, 3, padding="same", activation="relu"),

@@ -38,7 +38,7 @@ class Hyperparameters(BaseModel):
 def network(hidden_units: int) -> nn.Sequential:
     """From features to a score for each digit."""
     return nn.Sequential(
-        nn.Unflatten(1, (1, SIDE)),
+        nn.Unflatten(1, (1, SIDE, SIDE)),
         nn.Conv2d(1, hidden_units, 3, padding="same"),
         nn.ReLU(),
         nn.Conv2d(hidden_units, 2 * hidden_units, 3, padding="same"),

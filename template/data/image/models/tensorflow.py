@@ -50,11 +50,12 @@ class Classifier(tf.Module):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Scores of shape [images, digits]."""
-        convolved = tf.nn.conv2d(x[..., tf.newaxis], self.filters, strides=1, padding="SAME")
+        images = tf.reshape(x, [-1, SIDE, SIDE, 1])
+        convolved = tf.nn.conv2d(images, self.filters, strides=1, padding="SAME")
         pooled = tf.nn.max_pool2d(tf.nn.relu(convolved + self.biases[0]), 2, 2, "VALID")
         return tf.reshape(pooled, [-1, self.weights.shape[0]]) @ self.weights + self.biases[1]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE], tf.float32, name="inputs")])
+    @tf.function(input_signature=[tf.TensorSpec([None, SIDE * SIDE], tf.float32, name="inputs")])
     def serve(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """The artifact's signature: probabilities of shape [images, digits], for any number of images."""
         return {"probabilities": tf.nn.softmax(self(inputs))}

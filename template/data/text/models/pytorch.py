@@ -46,7 +46,9 @@ def network(hidden_units: int) -> nn.Sequential:
 def build(x: torch.Tensor, hp: Hyperparameters) -> nn.Sequential:
     """A new network."""
     torch.manual_seed(hp.seed)
-    return network(hp.hidden_units).to(DEVICE)
+    model = network(hp.hidden_units).to(DEVICE)
+    nn.init.normal_(model[0].weight, std=0.01)  # a word that training never sees must not count
+    return model
 
 
 {% include "template/frameworks/pytorch/training.py" %}

@@ -49,7 +49,8 @@ def predict(model: Pipeline, inputs: list[str]) -> np.ndarray:
 def read(channel: Path) -> tuple[list[str], np.ndarray]:
     """A channel's CSV files: texts, and their sources as indexes of shape [rows]."""
     rows = csv_rows(channel, "source", "text")
-    return [row["text"] for row in rows], np.array([LABELS.index(row.choice("source", LABELS)) for row in rows])
+    labels = [LABELS.index(row.choice("source", LABELS)) for row in rows]
+    return [row["text"] for row in rows], np.array(labels)
 
 
 {% include "template/sample/evaluate.py" %}

@@ -43,8 +43,9 @@ class Classifier(tf.Module):
     def __init__(self, x: np.ndarray, hp: Hyperparameters) -> None:
         super().__init__()
         normal = tf.random.stateless_normal
-        self.embeddings = tf.Variable(normal([VOCABULARY, hp.hidden_units], seed=[hp.seed, 0]))
-        self.weights = tf.Variable(normal([hp.hidden_units, len(LABELS)], seed=[hp.seed, 1]))
+        # Small, for a word that training never sees must not count.
+        self.embeddings = tf.Variable(normal([VOCABULARY, hp.hidden_units], [hp.seed, 0], stddev=0.01))
+        self.weights = tf.Variable(normal([hp.hidden_units, len(LABELS)], [hp.seed, 1]))
         self.biases = tf.Variable(tf.zeros(len(LABELS)))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:

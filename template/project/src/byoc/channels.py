@@ -1,4 +1,4 @@
-"""The files of a training channel, read strictly: what is wrong ends the job with the file's name and the line."""
+"""The files of a training channel, read strictly: what is wrong ends the job, with the file and the line."""
 
 import csv
 import gzip
@@ -13,8 +13,8 @@ from byoc.errors import JobError
 def files(channel: Path, *suffixes: str) -> list[Path]:
     """The channel's files whose names end in one of `suffixes`, in lower or upper case, sorted by path.
 
-    Hidden files and folders (`.ipynb_checkpoints`, `._rows.csv`) are not part of a channel. Raises JobError that
-    tells what the channel holds where no file is left.
+    Hidden files and folders (`.ipynb_checkpoints`, `._rows.csv`) are not part of a channel. Raises JobError
+    where no file is left; it says what the channel holds.
     """
     every = sorted(path for path in channel.rglob("*") if path.is_file())
     visible = [path for path in every if not any(p.startswith(".") for p in path.relative_to(channel).parts)]
