@@ -32,7 +32,7 @@ def release(upstream: Path) -> None:
     model.write_text(model.read_text() + "\n# newer\n")
     (project / "NEW.md").write_text("new\n")
     (project / "NEW.md").chmod(0o755)
-    (project / "src/byoc/training/metric_definitions.py").chmod(0o755)
+    (project / "src/byoc/metrics.py").chmod(0o755)
     (project / ".yamllint.yaml").unlink()
     commit(upstream, "the second release", "v0.2.0")
 
@@ -58,7 +58,7 @@ def test_edits_survive(project, upstream):
     assert after["src/predictor.py"][0], "the user's executable bit is gone"
     assert after["notes.txt"][1] == b"mine\n"
     assert b"LABEL newer=yes" in after["Dockerfile"][1]
-    assert after["src/byoc/training/metric_definitions.py"][0], "the template's executable bit did not arrive"
+    assert after["src/byoc/metrics.py"][0], "the template's executable bit did not arrive"
     assert after["NEW.md"] == (True, b"new\n")
     assert ".yamllint.yaml" not in after
     assert yaml.safe_load(after[".copier-answers.yml"][1])["_commit"] == "v0.2.0"

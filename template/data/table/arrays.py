@@ -10,9 +10,10 @@ def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
 def features(table: Mapping[str, np.ndarray]) -> np.ndarray:
     """The columns of INPUTS as float32 of shape [rows, WIDTH].
 
-    A category becomes a column of 0 and 1 for each value, and one more for a missing one.
+    A category becomes a column for each of its values, which holds 1 where it has that value, and 0 elsewhere.
+    Where the category is missing, all of them hold 0.
     """
     columns = [table[name] for name in NUMBERS]
     for name, values in CATEGORIES.items():
-        columns += [table[name] == value for value in (*values, None)]
+        columns += [table[name] == value for value in values]
     return np.stack(columns, axis=1).astype(np.float32)

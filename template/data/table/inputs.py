@@ -6,5 +6,5 @@ INPUTS = Table(
     **{name: number() for name in NUMBERS},
     **{name: category(*values, optional=True) for name, values in CATEGORIES.items()},
 )
-# Columns of `features`: the numbers, and each category's values with one more for a missing one.
-WIDTH = len(NUMBERS) + sum(len(values) + 1 for values in CATEGORIES.values())
+# Columns of `features`: one for each number, and one for each value of a category.
+WIDTH = len(NUMBERS) + sum(len(values) for values in CATEGORIES.values())

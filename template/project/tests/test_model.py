@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 
+<<<<<<< HEAD
+=======
+from byoc import framework, job, metrics, paths, payloads
+
+>>>>>>> runtime-data
 try:
     import numpy as np
 

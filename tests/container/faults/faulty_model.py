@@ -17,6 +17,13 @@ import real_model
 globals().update({name: value for name, value in vars(real_model).items() if not name.startswith("__")})
 
 
+def load(model_dir: Any) -> Any:
+    """Load the model; not before somebody touches /tmp/go, if LOAD_WAITS says so."""
+    while os.environ.get("LOAD_WAITS") and not os.path.exists("/tmp/go"):
+        time.sleep(0.05)
+    return real_model.load(model_dir)
+
+
 def _allocate() -> Any:
     hoard = []
     while True:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,20 @@ import pytest
 from .containers import Container, Containers, watching
 from .images import Subject
 from .load import Load
-from .traffic import CSV, JSON, LIMIT, NAMES, NPY, PARQUET, ROWS, csv_body, npy_body, one_row, parquet_body
+from .traffic import (
+    CSV,
+    EXPECTED,
+    JSON,
+    LIMIT,
+    NAMES,
+    NPY,
+    PARQUET,
+    ROWS,
+    csv_body,
+    npy_body,
+    one_row,
+    parquet_body,
+)
 from .waiting import wait_until
 
 MIB = 1024 * 1024
@@ -224,20 +238,41 @@ def test_no_path_leads_anywhere_else(path: str, container: Container) -> None:
     assert b"root:" not in answer
 
 
-def test_an_upgrade_or_an_expectation_changes_nothing(container: Container) -> None:
-    for extra in (
-        {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec_WebSocket_Key": "x",
-            "Sec_WebSocket_Version": 13,
-        },
-        {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2_Settings": "AAMAAABkAAQAAP__"},
-        {"Expect": "100-continue"},
-        {"Expect": "a miracle"},
-    ):
-        status, answer = exchange(container, head(Content_Type=CSV, Content_Length=len(ROW), **extra) + ROW)
-        assert status == 200 or 400 <= status < 500, answer
+WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Key": "x",
+    "Sec_WebSocket_Version": 13,
+}
+HTTP_2 = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2_Settings": "AAMAAABkAAQAAP__"}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param(WEBSOCKET, id="websocket"),
+        pytest.param(HTTP_2, id="http 2"),
+        pytest.param({"Upgrade": "x"}, id="upgrade without a connection header"),
+        pytest.param({"Expect": "100-continue"}, id="expect"),
+    ],
+)
+def test_an_upgrade_or_an_expectation_changes_nothing(extra: dict[str, Any], container: Container) -> None:
+    status, answer = exchange(container, head(Content_Type=CSV, Content_Length=len(ROW), **extra) + ROW)
+    assert status == 200, answer
+    assert answer.endswith(f"{EXPECTED[0]}\n".encode())
+
+
+def test_an_expectation_that_nobody_can_meet_is_refused_or_ignored(container: Container) -> None:
+    extra = {"Expect": "a miracle"}
+    status, answer = exchange(container, head(Content_Type=CSV, Content_Length=len(ROW), **extra) + ROW)
+    assert status == 200 or 400 <= status < 500, answer
+
+
+def test_a_head_of_more_than_64_kib_is_refused(container: Container) -> None:
+    many: dict[str, Any] = {f"X-{n}": "a" * 600 for n in range(110)}
+    for request in (head(X="a" * 66_000), head(**many)):
+        status, answer = exchange(container, request)
+        assert 400 <= status < 500, answer[:300]
 
 
 # --- large ones -----------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
+import numpy as np
 import pytest
 
 from .conftest import with_faults
 from .containers import Container, Containers, watching
 from .images import Subject
 from .load import CUT, Load, Request
-from .traffic import JSON, ROWS, csv_body, one_row
+from .traffic import JSON, NPY, ROWS, csv_body, npy_body, one_row
 from .waiting import wait_until
 
 # As in faulty_model.py.
@@ -161,15 +162,34 @@ def test_a_prediction_that_hangs_though_it_was_thought_short_costs_each_client_o
     assert container.ping() == 200
 
 
-def test_a_hang_that_was_thought_short_keeps_one_thread_of_the_worker_and_no_more(
-    containers: Containers, image: Subject
+@pytest.mark.parametrize("lesson", ["refusals", "quick answers"])
+def test_a_large_body_never_keeps_the_event_loop_whatever_came_before(
+    lesson: str, containers: Containers, image: Subject
 ) -> None:
+    """Neither refusals nor quick predictions of its size make a body one for which the others wait."""
+    container = serve(containers, image, workers=1)
+    rows = np.array((ROWS * 4000)[:4000])
+    quick, slow = npy_body(rows), npy_body(np.vstack([[1005, *ROWS[0][1:]], rows[1:]]))
+    for _ in range(30):
+        content_type, status = ("text/xml", 415) if lesson == "refusals" else (NPY, 200)
+        assert container.ask(body=quick, content_type=content_type)[0] == status
+    with ThreadPoolExecutor(1) as client, Load(container.address, one_row(), CLIENTS) as load:
+        wait_until(lambda: load.answered > 20, "a running load")
+        asked = time.monotonic()
+        answer = client.submit(container.ask, body=slow, content_type=NPY)
+        wait_until(lambda: load.answered_since(asked) > 5 or answer.done(), "others' answers")
+        assert not answer.done()
+        assert answer.result()[0] in (200, 504)  # nginx is more patient
+    assert not load.report.wrong, load.report
+
+
+def test_a_hang_keeps_one_thread_of_the_worker_and_no_more(containers: Containers, image: Subject) -> None:
     if image.stack == "fastapi":
-        pytest.skip("it keeps the event loop, and gunicorn replaces the worker")
+        pytest.skip("what is thought short keeps the event loop, and gunicorn replaces the worker")
     container = serve(containers, image, workers=1)
     [worker] = container.pids("worker")
     with Load(container.address, one_row(), CLIENTS) as load:
-        wait_until(lambda: load.answered > 500, "a load that teaches that predictions are short")
+        wait_until(lambda: load.answered > 500, "a running load")
         with Load(container.address, [fault(HANGS)], clients=1, at_most=1) as hung:
             wait_until(lambda: hung.ended, "the end of the client's patience")
         ended = time.monotonic()

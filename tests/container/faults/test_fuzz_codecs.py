@@ -1,4 +1,4 @@
-"""byoc.payloads in this process, with bodies that nobody would write by hand: an array of numbers, or a 4xx."""
+"""byoc.payloads in this process, with random bodies: each is an array of numbers, or a 4xx."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .traffic import CSV, NAMES
 SRC = Path(__file__).parents[3] / "template/project/src"
 sys.path.insert(0, str(SRC))
 
-from byoc import codecs  # noqa: E402
+from byoc import payloads  # noqa: E402
 from byoc.errors import RequestError  # noqa: E402
 from byoc.payloads import decoding  # noqa: E402
 

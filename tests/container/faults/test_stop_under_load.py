@@ -58,3 +58,42 @@ def test_hanging_predictions_half_requests_and_idle_connections_do_not_delay_the
     container = stopping.container
     assert container.wait_for_end(STOP_SECONDS + 30) == 0, container.log[-3000:]
     assert container.ran_until() - stopping.told < STOP_SECONDS
+
+
+def wait_until_running(loads: list[Load]) -> None:
+    wait_until(lambda: all(load.answered > 50 for load in loads), "a running load")
+
+
+STOPS = 10
+QUICK_STOP_SECONDS = 5
+TEN_MILLISECONDS = Request("ten milliseconds", waiting_row(0.01))
+
+
+def test_ten_stops_under_load_lose_no_request_and_are_quick(containers: Containers, image: Subject) -> None:
+    """Straight to the container: a request that was sent in full before the signal gets its answer."""
+    started = [containers.serve(image.model_dir, *with_faults(image)) for _ in range(STOPS + 1)]
+    for container in started:
+        container.wait_until_healthy()
+    idle, *busy = started
+    told = time.monotonic()
+    idle.signal("TERM")
+    assert idle.wait_for_end(STOP_SECONDS) == 0
+    limit = max(QUICK_STOP_SECONDS, 2.5 * (time.monotonic() - told))
+    for number, container in enumerate(busy):
+        with ExitStack() as stack:
+            loads = [
+                stack.enter_context(Load(container.address, [TEN_MILLISECONDS], 8, keep_alive=kept))
+                for kept in (True, False)
+            ]
+            wait_until_running(loads)
+            told = time.monotonic()
+            container.signal("TERM")
+            assert container.wait_for_end(STOP_SECONDS) == 0, container.log[-3000:]
+            seconds = time.monotonic() - told
+            for load in loads:
+                load.stop()
+        report = loads[0].report + loads[1].report
+        print(f"{image.stack}, stop {number + 1}: {seconds:.1f} s; {report}")
+        lost = [r for r in report.wrong if r.sent is not None and r.sent < told]
+        assert not lost, (lost, report)
+        assert seconds < limit

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 {% if gpu %}
 
-from byoc import gpu
+from byoc import machine
 {% endif %}
 
 # A worker's memory before a model is loaded.
@@ -24,7 +24,7 @@ def prepare(threads: int) -> str:
     os.environ["PJRT_NPROC"] = str(threads)
     # Take GPU memory as it is needed: several workers may share one.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if not gpu.count():
+    if not machine.gpus():
         # Without it JAX looks for a GPU all the same, and fills the log with what it did not find.
         os.environ["JAX_PLATFORMS"] = "cpu"
     # Imported here: `serve` plans its workers with this module, and needs no Keras for it.

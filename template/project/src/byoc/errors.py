@@ -1,16 +1,16 @@
-"""Errors whose message is for the person who runs the job or calls the endpoint."""
+"""Errors with a message for the person who runs the job or calls the endpoint."""
 
 
 class JobError(Exception):
-    """Training cannot go on because of its input: the message names what to change."""
+    """The job's input prevents training. Its message says what to change and becomes FailureReason (T-51)."""
 
 
 class NothingToDo(Exception):
-    """This host got no file of a channel that is dealt out among hosts; the others train (T-37)."""
+    """This host got no file of a sharded channel, and other hosts train (T-37)."""
 
 
 class RequestError(Exception):
-    """A request cannot be answered, and it is the client's to mend: an HTTP status and one line."""
+    """A request that cannot be answered as it is: an HTTP status and one line for the client (S-28)."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""One training job as user code sees it: typed hyperparameters, channels, hosts, checkpoints."""
+"""A training job as model.py sees it: hyperparameters, channels, hosts and checkpoints."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from byoc import paths
+from byoc import metrics, paths
 from byoc.errors import JobError, NothingToDo
-from byoc.training import hyperparameters, metric_definitions
+from byoc.training import hyperparameters
 
 H = TypeVar("H", bound=BaseModel)
 
@@ -64,7 +64,7 @@ class Job(Generic[H]):
 
     def log_metrics(self, **values: float) -> None:
         """Print one line from which SageMaker's metric regexes read each value (T-75)."""
-        print(metric_definitions.line(values), flush=True)
+        print(metrics.line(values), flush=True)
 
     def write_report(self, name: str, report: Mapping[str, Any]) -> None:
         """Save a JSON report beside the model, in /opt/ml/output/data (T-54)."""

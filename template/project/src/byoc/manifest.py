@@ -1,51 +1,63 @@
-"""A small file in the artifact that says what wrote it, so that loading it elsewhere fails with a reason."""
+"""A file in the artifact that says what wrote it, so that an image that cannot load it says why."""
 
-import json
 import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from byoc import paths
 from byoc.framework import MODULES
 from byoc.processes import say
 
-FILE = "manifest.json"
+# Every other name in the artifact is the user's.
+FILE = "byoc-manifest.json"
+MOST_BYTES = 64 * 1024
 
 
 class ManifestError(Exception):
     """The artifact was not made for this image."""
 
 
+class Manifest(BaseModel, strict=True):
+    """What wrote an artifact: the framework's modules, their versions, and model.py's FEATURES."""
+
+    framework: list[str]
+    versions: dict[str, str]
+    features: list[str]
+
+
 def write(model_dir: Path, features: Sequence[str]) -> None:
-    """Describe the artifact that training left: framework, versions, and the columns that it expects."""
-    content = {
-        "framework": list(MODULES),
-        "versions": {**_versions(), "python": platform.python_version()},
-        "features": list(features),
-    }
+    """Describe the artifact that training left."""
+    versions = {**_versions(), "python": platform.python_version()}
+    manifest = Manifest(framework=list(MODULES), versions=versions, features=list(features))
     with paths.atomic(model_dir / FILE) as file:
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        file.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def verify(model_dir: Path, features: Sequence[str]) -> None:
-    """Compare the artifact with this image: an error where it cannot work, a warning where it may not."""
+    """Compare the artifact with this image. Raises ManifestError if it cannot work, logs if it may not."""
     try:
-        content = json.loads((model_dir / FILE).read_text(encoding="utf-8"))
-        framework, columns = content["framework"], content["features"]
-        versions = dict(content["versions"])
+        with (model_dir / FILE).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        artifact = Manifest.model_validate_json(content)
     except FileNotFoundError:
-        say(f"the artifact has no {FILE}: nothing is known of what wrote it")
+        say(f"the artifact has no {FILE}: what wrote it, and for which columns, is not verified")
         return
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestError(f"{FILE} in the artifact is damaged: {error!r}") from None
-    if framework != list(MODULES):
-        mine = " on ".join(MODULES)
-        raise ManifestError(f"the artifact is for {' on '.join(framework)}, this image for {mine}")
-    if columns != list(features):
-        raise ManifestError(f"the artifact expects the columns {columns}, model.py says {list(features)}")
+    except (OSError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ManifestError(f"{FILE} in the artifact is damaged: {str(reason)[:200]}") from None
+    if artifact.framework != list(MODULES):
+        theirs, ours = " on ".join(artifact.framework)[:200], " on ".join(MODULES)
+        raise ManifestError(f"the artifact is for {theirs}, this image for {ours}")
+    if artifact.features != list(features):
+        theirs = str(artifact.features)[:500]
+        raise ManifestError(f"the artifact expects the columns {theirs}, model.py says {list(features)}")
     for name, here in _versions().items():
-        there = str(versions.get(name))
+        there = artifact.versions.get(name, "unknown")[:50]
         if there.split(".")[0] != here.split(".")[0]:
             raise ManifestError(f"the artifact was written by {name} {there}, this image has {here}")
         if there != here:

@@ -1,4 +1,4 @@
-"""Child processes, kept as PID 1 must: signals forwarded, children reaped, exit codes told (S-06, T-61)."""
+"""Child processes of PID 1, which forwards signals, reaps children and reports exit codes (S-06, T-61)."""
 
 import os
 import signal
@@ -6,9 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from contextlib import suppress
 
-HUNG = 70  # EX_SOFTWARE of sysexits.h
 POLL_SECONDS = 0.1
 
 
@@ -34,18 +33,18 @@ class Process:
             self.command,
             pass_fds=self.pass_fds,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who stop things in the right order
+            start_new_session=True,  # else Ctrl-C would reach the child before PID 1 can stop it in order
         )
 
     @property
     def name(self) -> str:
-        """How the log calls it."""
+        """The program or module, for the log."""
         program, *arguments = self.command
         return arguments[1] if arguments[:1] == ["-m"] else os.path.basename(program)
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; 128 + N if signal N ended it, as shells say it."""
+        """None while it runs; 128 + N if signal N ended it, as in a shell."""
         code = self.popen.poll() if self.popen else None
         return 128 - code if code is not None and code < 0 else code
 
@@ -80,42 +79,22 @@ class StopRequest:
 
 def reap_orphans(known: Sequence[Process]) -> None:
     """Collect processes that lost their parent and became PID 1's, so that none stays a zombie."""
-    if os.getpid() != 1:
-        return
     mine = {process.popen.pid for process in known if process.popen}
-    for pid in _zombie_children():
-        if pid not in mine:
-            os.waitpid(pid, os.WNOHANG)
-
-
-def _zombie_children() -> list[int]:
-    zombies = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                    state, parent = file.read().rpartition(")")[2].split()[:2]
-            except OSError:
-                continue
-            if state == "Z" and parent == "1":
-                zombies.append(int(entry))
-    return zombies
+    # Only looked at: the exit code of a known process is collected by its own `exit_code`.
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with suppress(ChildProcessError):
+        while (child := os.waitid(os.P_ALL, 0, look)) and child.si_pid not in mine:
+            os.waitpid(child.si_pid, os.WNOHANG)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for a condition, at most so long. Signals are handled meanwhile."""
+    """Wait for a condition, at most so long. False if it did not come."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def end_hung_worker() -> NoReturn:
-    """End this worker, whose every thread hangs in a prediction: gunicorn replaces it."""
-    say("every thread of this worker hangs in a prediction: the worker ends, to be replaced")
-    os._exit(HUNG)
 
 
 def say(message: str) -> None:

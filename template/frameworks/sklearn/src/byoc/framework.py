@@ -4,7 +4,7 @@
 import os
 import sys
 
-from byoc import gpu
+from byoc import machine
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
@@ -23,14 +23,14 @@ def prepare(threads: int) -> str:
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
     name, accelerator = f"scikit-learn {version('scikit-learn')}", f"cuML {version('cuml-cu13')}"
-    if not gpu.count():
+    if not machine.gpus():
         return f"{name} on {threads} CPU thread(s): no GPU is visible, {accelerator} stays unused"
     if "sklearn" in sys.modules:
         raise RuntimeError("cuML must be installed before scikit-learn is imported")
     import cuml.accel
 
     cuml.accel.install()
-    return f"{name} accelerated by {accelerator} on {gpu.count()} GPU(s)"
+    return f"{name} accelerated by {accelerator} on {machine.gpus()} GPU(s)"
 
 
 def cuda_version() -> str:

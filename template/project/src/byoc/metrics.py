@@ -14,8 +14,11 @@ def line(values: Mapping[str, float]) -> str:
 
 
 def definitions(names: Iterable[str]) -> list[dict[str, str]]:
-    """AlgorithmSpecification.MetricDefinitions of create_training_job, for metrics printed by `line`."""
-    return [{"Name": name, "Regex": rf"\b{re.escape(name)}={NUMBER};"} for name in names]
+    """AlgorithmSpecification.MetricDefinitions of create_training_job, for metrics printed by `line`.
+
+    White space or the start of the line precedes a name, so that `rmse` does not read `validation:rmse`.
+    """
+    return [{"Name": name, "Regex": rf"(?:^|\s){re.escape(name)}={NUMBER};"} for name in names]
 
 
 def main() -> None:

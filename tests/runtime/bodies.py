@@ -1,0 +1,25 @@
+"""Request bodies in binary formats."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+FEATURES = ("a", "b")
+ROWS = [[1.0, 2.0], [3.0, 4.5]]
+
+
+def npy(array: object, **options: bool) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.asarray(array), **options)
+    return out.getvalue()
+
+
+def parquet(columns: dict[str, Any], metadata: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), out)
+    return out.getvalue()

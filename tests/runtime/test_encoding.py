@@ -1,0 +1,130 @@
+"""Predictions become responses: in every type all of them, or none."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from byoc import payloads
+from byoc.errors import RequestError
+
+LABELS = np.array(["x", "y"])
+RECORDS = [{"label": "x", "p": 0.5}, {"p": 0.25, "label": "y"}]
+
+
+def table(body: bytes) -> dict[str, list[Any]]:
+    return pyarrow.parquet.read_table(io.BytesIO(body)).to_pydict()
+
+
+def test_predictions_keep_their_order_and_number_in_every_type() -> None:
+    assert payloads.encode(LABELS, payloads.CSV) == b"x\ny\n"
+    assert json.loads(payloads.encode(LABELS, payloads.JSON)) == {"predictions": ["x", "y"]}
+    assert payloads.encode(LABELS, payloads.JSON_LINES) == b'"x"\n"y"\n'
+    assert np.load(io.BytesIO(payloads.encode(LABELS, payloads.NPY))).tolist() == ["x", "y"]
+    assert table(payloads.encode(LABELS, payloads.PARQUET)) == {"prediction": ["x", "y"]}
+
+
+def test_records_keep_their_columns_whatever_the_order_of_their_keys() -> None:
+    assert payloads.encode(RECORDS, payloads.CSV) == b"x,0.5\ny,0.25\n"
+    assert table(payloads.encode(RECORDS, payloads.PARQUET)) == {"label": ["x", "y"], "p": [0.5, 0.25]}
+
+
+def test_an_array_keeps_its_type_in_npy() -> None:
+    array = np.array([[1, 2]], dtype=np.float32)
+    assert np.load(io.BytesIO(payloads.encode(array, payloads.NPY))).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint64", ">i8", "bool", "float64", "str"])
+def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
+    few = np.array([0, 1, 100], dtype=dtype)
+    assert payloads.encode(np.tile(few, 5_000), payloads.CSV) == payloads.encode(few, payloads.CSV) * 5_000
+
+
+@pytest.mark.parametrize(
+    "labels, body",
+    [
+        (["a,b", 'c"d', "e\nf", "g"], b'"a,b"\n"c""d"\n"e\nf"\ng\n'),
+        (["", "x"], b'""\nx\n'),
+        (["x", "", "y"], b'x\n""\ny\n'),
+    ],
+)
+def test_csv_quotes_what_would_break_its_lines(labels: list[str], body: bytes) -> None:
+    assert payloads.encode(np.array(labels), payloads.CSV) == body
+    assert payloads.encode(labels, payloads.CSV) == body
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [np.array([np.nan, 2.0]), [float("nan"), 2.0], [np.float32("nan"), np.float64(2)]],
+    ids=["array", "list", "NumPy's numbers"],
+)
+def test_a_nan_costs_no_other_row_its_answer(predictions: Any) -> None:
+    assert json.loads(payloads.encode(predictions, payloads.JSON)) == {"predictions": [None, 2.0]}
+    assert payloads.encode(predictions, payloads.JSON_LINES) == b"null\n2.0\n"
+    assert payloads.encode(predictions, payloads.CSV) == b"nan\n2.0\n"
+    np.testing.assert_array_equal(
+        np.load(io.BytesIO(payloads.encode(predictions, payloads.NPY))), [np.nan, 2]
+    )
+    np.testing.assert_array_equal(
+        table(payloads.encode(predictions, payloads.PARQUET))["prediction"], [np.nan, 2]
+    )
+
+
+def test_an_infinity_deep_in_an_answer_is_null_in_json() -> None:
+    body = payloads.encode([{"p": [float("inf"), 1.0]}], payloads.JSON)
+    assert json.loads(body) == {"predictions": [{"p": [None, 1.0]}]}
+
+
+class Columns(dict[str, list[float]]):
+    """What a DataFrame looks like to len() and list()."""
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        {"p": [0.5]},
+        [Columns(p=[0.5])],
+        [{1}],
+        [object()],
+        [datetime.date(2026, 1, 1)],
+        [b"x"],
+        np.array([b"x"]),
+        np.array(["2026-01-01"], dtype="datetime64[D]"),
+        np.array([object()]),
+        [{("a", "b"): 1}],
+        iter([1.0]),
+    ],
+    ids=lambda predictions: repr(predictions)[:20],
+)
+@pytest.mark.parametrize("media_type", payloads.ALL)
+def test_a_prediction_of_an_unknown_type_is_the_models_error_in_every_media_type(
+    predictions: Any, media_type: str
+) -> None:
+    with pytest.raises(TypeError, match=r"predict\(\) returned"):
+        payloads.encode(predictions, media_type)
+
+
+@pytest.mark.parametrize(
+    "predictions, media_types",
+    [
+        ([{"boxes": [1, 2]}, {"boxes": []}], [payloads.CSV, payloads.NPY]),
+        ([["B", "I"], ["B"]], [payloads.NPY]),
+        ([[["B"]], [["I"]]], [payloads.CSV]),
+        ([{"a": 1}, {"b": 1}], [payloads.CSV, payloads.NPY, payloads.PARQUET]),
+        ([1, "x"], [payloads.NPY, payloads.PARQUET]),
+    ],
+)
+def test_what_a_type_cannot_hold_is_refused_with_the_type_that_can(
+    predictions: Any, media_types: list[str]
+) -> None:
+    assert json.loads(payloads.encode(predictions, payloads.JSON)) == {"predictions": predictions}
+    for media_type in media_types:
+        with pytest.raises(RequestError, match="ask for application/json") as refused:
+            payloads.encode(predictions, media_type)
+        assert refused.value.status == 406
