@@ -42,7 +42,7 @@ class Combination:
 
 
 def identify(answers: Mapping[str, Any], *without: str) -> str:
-    """`keras-jax-gpu-flask`; a Python or data other than the default are appended (`-py3.11`, `-text`)."""
+    """`keras-jax-gpu-flask`; Python and data are appended if not the default (`-py3.11`, `-text`)."""
     names = ("framework", "keras_backend", "device", "stack")
     parts = [answers[name] for name in names if name in answers and name not in without]
     for name, prefix in (("python_version", "py"), ("data", "")):
@@ -80,7 +80,7 @@ def choices(question: str) -> dict[str, str]:
 
 @cache
 def combinations() -> list[Combination]:
-    """Every combination of the axes on the default data, refused ones included, in the order of the questions."""
+    """Every combination of the axes but `data`, refused ones included, in the order of the questions."""
     return _product(data=questions()["data"]["default"])
 
 
@@ -98,7 +98,7 @@ def samples() -> list[Combination]:
 
 @cache
 def product() -> list[Combination]:
-    """Every combination of all axes, `data` included, that can be generated: for a run that proves all of them."""
+    """Every combination of all axes that can be generated, `data` included."""
     return [combination for combination in _product() if combination.reason is None]
 
 

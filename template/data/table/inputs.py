@@ -1,6 +1,4 @@
-NUMBERS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
-CATEGORIES = {"island": ("Biscoe", "Dream", "Torgersen"), "sex": ("female", "male")}
-LABELS = ("Adelie", "Chinstrap", "Gentoo")
+{% include "template/data/table/columns.py" %}
 # What a request must carry: these columns, by name or in this order. A category may be missing.
 INPUTS = Table(
     **{name: number() for name in NUMBERS},

@@ -21,9 +21,7 @@ from byoc.inputs import Table, category, number
 from byoc.job import Job
 from byoc.paths import atomic
 
-NUMBERS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
-CATEGORIES = {"island": ("Biscoe", "Dream", "Torgersen"), "sex": ("female", "male")}
-LABELS = ("Adelie", "Chinstrap", "Gentoo")
+{% include "template/data/table/columns.py" %}
 # What a request must carry: these columns, by name or in this order. A category may be missing.
 INPUTS = Table(
     **{name: number() for name in NUMBERS},
@@ -45,7 +43,7 @@ class Hyperparameters(BaseModel):
 def pipeline(c: float) -> Pipeline:
     """Everything between a DataFrame and a species; a missing category is a value of its own."""
     columns = make_column_transformer(
-        (StandardScaler(), NUMBERS),
+        (StandardScaler(), list(NUMBERS)),
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(CATEGORIES)),
     )
     return make_pipeline(columns, LogisticRegression(C=c, max_iter=500))

@@ -76,7 +76,7 @@ def _rows(file: Path, required: Sequence[str]) -> Iterator[Row]:
             for cells in reader:
                 where = f"{file.name}, line {reader.line_num}"
                 if None in cells or None in cells.values():
-                    raise JobError(f"{where}: a row has {len(columns)} cells, and this one has not")
+                    raise JobError(f"{where}: the row must have {len(columns)} cells, as the header has")
                 row = Row((name, cell.strip()) for name, cell in cells.items())
                 row.where = where
                 yield row
