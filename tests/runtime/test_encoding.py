@@ -8,11 +8,13 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
 from byoc import payloads
 from byoc.errors import RequestError
+from pydantic import BaseModel
 
 LABELS = np.array(["x", "y"])
 RECORDS = [{"label": "x", "p": 0.5}, {"p": 0.25, "label": "y"}]
@@ -67,18 +69,73 @@ def test_csv_quotes_what_would_break_its_lines(labels: list[str], body: bytes) -
 def test_a_nan_costs_no_other_row_its_answer(predictions: Any) -> None:
     assert json.loads(payloads.encode(predictions, payloads.JSON)) == {"predictions": [None, 2.0]}
     assert payloads.encode(predictions, payloads.JSON_LINES) == b"null\n2.0\n"
-    assert payloads.encode(predictions, payloads.CSV) == b"nan\n2.0\n"
+    assert payloads.encode(predictions, payloads.CSV) == b'""\n2.0\n'
     np.testing.assert_array_equal(
         np.load(io.BytesIO(payloads.encode(predictions, payloads.NPY))), [np.nan, 2]
     )
-    np.testing.assert_array_equal(
-        table(payloads.encode(predictions, payloads.PARQUET))["prediction"], [np.nan, 2]
-    )
+    assert table(payloads.encode(predictions, payloads.PARQUET))["prediction"] == [None, 2.0]
 
 
-def test_an_infinity_deep_in_an_answer_is_null_in_json() -> None:
-    body = payloads.encode([{"p": [float("inf"), 1.0]}], payloads.JSON)
-    assert json.loads(body) == {"predictions": [{"p": [None, 1.0]}]}
+def test_an_infinity_deep_in_an_answer_is_missing_everywhere() -> None:
+    answer = [{"p": float("inf"), "q": 1.0}]
+    assert json.loads(payloads.encode(answer, payloads.JSON)) == {"predictions": [{"p": None, "q": 1.0}]}
+    assert payloads.encode(answer, payloads.CSV) == b",1.0\n"
+    assert table(payloads.encode(answer, payloads.PARQUET)) == {"p": [None], "q": [1.0]}
+
+
+class Box(BaseModel):
+    label: str
+    score: float
+
+
+class Tensor:
+    """What PyTorch's tensors offer, while gradients are recorded."""
+
+    def __init__(self, array: Any, is_detached: bool = False) -> None:
+        self.array, self.is_detached = array, is_detached
+
+    def detach(self) -> Tensor:
+        return Tensor(self.array, True)
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        assert self.is_detached
+        return np.array(self.array)
+
+
+FRAME = pandas.DataFrame({"label": ["x", "y"], "p": [0.5, np.nan]}, index=[7, 8])
+
+
+@pytest.mark.parametrize(
+    "predictions, expected",
+    [
+        (FRAME, [{"label": "x", "p": 0.5}, {"label": "y", "p": None}]),
+        (FRAME["p"], [0.5, None]),
+        ({"label": ["x", "y"], "p": np.array([0.5, 0.25])}, RECORDS),
+        ({"p": Tensor([0.5, 0.25])}, [{"p": 0.5}, {"p": 0.25}]),
+        (Tensor([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        ([{"boxes": Tensor([[1, 2]])}, {"boxes": []}], [{"boxes": [[1, 2]]}, {"boxes": []}]),
+        (
+            [Box(label="x", score=0.5), Box(label="y", score=1)],
+            [{"label": "x", "score": 0.5}, {"label": "y", "score": 1.0}],
+        ),
+        ([["B", "I"], ["B"]], [["B", "I"], ["B"]]),
+    ],
+)
+def test_what_models_return_is_one_prediction_per_input(predictions: Any, expected: list[Any]) -> None:
+    answer = payloads.normalised(predictions, 2)
+    assert json.loads(payloads.encode(answer, payloads.JSON)) == {"predictions": expected}
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [FRAME, {"p": [1, 2]}, np.array([1, 2]), Tensor(1.0), pandas.DataFrame([[1, 2]], columns=["a", "a"])],
+)
+def test_another_number_of_predictions_than_inputs_is_the_models_error(predictions: Any) -> None:
+    with pytest.raises(payloads.PredictionsError, match=r"predict\(\) returned"):
+        payloads.normalised(predictions, 1)
 
 
 class Columns(dict[str, list[float]]):
@@ -88,7 +145,7 @@ class Columns(dict[str, list[float]]):
 @pytest.mark.parametrize(
     "predictions",
     [
-        {"p": [0.5]},
+        {"p": [0.5], "q": []},
         [Columns(p=[0.5])],
         [{1}],
         [object()],
@@ -114,7 +171,7 @@ def test_a_prediction_of_an_unknown_type_is_the_models_error_in_every_media_type
     "predictions, media_types",
     [
         ([{"boxes": [1, 2]}, {"boxes": []}], [payloads.CSV, payloads.NPY]),
-        ([["B", "I"], ["B"]], [payloads.NPY]),
+        ([["B", "I"], ["B"]], [payloads.CSV, payloads.NPY]),
         ([[["B"]], [["I"]]], [payloads.CSV]),
         ([{"a": 1}, {"b": 1}], [payloads.CSV, payloads.NPY, payloads.PARQUET]),
         ([1, "x"], [payloads.NPY, payloads.PARQUET]),

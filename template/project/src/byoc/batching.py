@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Predict = Callable[[NDArray[Any]], Sequence[Any]]
+# What a model may declare and two of which can be joined: an array of rows, or a list of texts or images.
+Joinable = NDArray[Any] | list[Any]
+Predict = Callable[[Any], Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Batching:
 
 @dataclass(frozen=True)
 class _Request:
-    inputs: NDArray[Any]
+    inputs: Joinable
     answer: "Future[Sequence[Any]]"
 
     def fits(self, other: "_Request") -> bool:
-        """Whether the rows of both can be stacked."""
+        """Whether both can be joined."""
         mine, theirs = self.inputs, other.inputs
+        if isinstance(mine, list):
+            return True
         return mine.shape[1:] == theirs.shape[1:] and mine.dtype.kind == theirs.dtype.kind
 
 
@@ -47,7 +51,7 @@ class Batcher:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, inputs: NDArray[Any]) -> "Future[Sequence[Any]]":
+    def submit(self, inputs: Joinable) -> "Future[Sequence[Any]]":
         """The predictions for these rows, once their batch is done; or the error that they alone cause."""
         if not self._thread:
             self._start()
@@ -86,7 +90,7 @@ class Batcher:
 
     def _answer(self, batch: list[_Request]) -> None:
         try:
-            inputs = np.concatenate([r.inputs for r in batch]) if len(batch) > 1 else batch[0].inputs
+            inputs = _joined([request.inputs for request in batch]) if len(batch) > 1 else batch[0].inputs
             predictions = self._predict(inputs)
             if len(predictions) != len(inputs):
                 raise ValueError(f"predict() returned {len(predictions)} predictions for {len(inputs)} rows")
@@ -102,3 +106,9 @@ class Batcher:
         for request in batch:
             request.answer.set_result(predictions[start : start + len(request.inputs)])
             start += len(request.inputs)
+
+
+def _joined(inputs: Sequence[Joinable]) -> Joinable:
+    if isinstance(inputs[0], list):
+        return [item for items in inputs for item in items]
+    return np.concatenate(inputs)

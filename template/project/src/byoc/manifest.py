@@ -2,8 +2,9 @@
 
 import platform
 import sys
-from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,22 +22,24 @@ class ManifestError(Exception):
 
 
 class Manifest(BaseModel, strict=True):
-    """What wrote an artifact: the framework's modules, their versions, and model.py's FEATURES."""
+    """What wrote an artifact: the framework's modules, their versions, and the schema of INPUTS."""
 
     framework: list[str]
     versions: dict[str, str]
-    features: list[str]
+    inputs: dict[str, str | list[str | dict[str, Any]]] | None = None
+    # Older artifacts name columns of numbers, and no schema.
+    features: list[str] | None = None
 
 
-def write(model_dir: Path, features: Sequence[str]) -> None:
+def write(model_dir: Path, schema: dict[str, Any] | None) -> None:
     """Describe the artifact that training left."""
     versions = {**_versions(), "python": platform.python_version()}
-    manifest = Manifest(framework=list(MODULES), versions=versions, features=list(features))
+    manifest = Manifest(framework=list(MODULES), versions=versions, inputs=schema)
     with paths.atomic(model_dir / FILE) as file:
-        file.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        file.write_text(manifest.model_dump_json(indent=2, exclude={"features"}) + "\n", encoding="utf-8")
 
 
-def verify(model_dir: Path, features: Sequence[str]) -> None:
+def verify(model_dir: Path, schema: dict[str, Any] | None) -> None:
     """Compare the artifact with this image. Raises ManifestError if it cannot work, logs if it may not."""
     try:
         with (model_dir / FILE).open("rb") as file:
@@ -53,15 +56,29 @@ def verify(model_dir: Path, features: Sequence[str]) -> None:
     if artifact.framework != list(MODULES):
         theirs, ours = " on ".join(artifact.framework)[:200], " on ".join(MODULES)
         raise ManifestError(f"the artifact is for {theirs}, this image for {ours}")
-    if artifact.features != list(features):
-        theirs = str(artifact.features)[:500]
-        raise ManifestError(f"the artifact expects the columns {theirs}, model.py says {list(features)}")
+    if difference := _difference(artifact, schema):
+        there, here = (str(side or "nothing declared")[:500] for side in difference)
+        raise ManifestError(f"the artifact expects {there}, model.py says {here}")
     for name, here in _versions().items():
         there = artifact.versions.get(name, "unknown")[:50]
         if there.split(".")[0] != here.split(".")[0]:
             raise ManifestError(f"the artifact was written by {name} {there}, this image has {here}")
         if there != here:
             say(f"the artifact was written by {name} {there}, this image has {here}")
+
+
+def _difference(artifact: Manifest, schema: dict[str, Any] | None) -> tuple[object, object] | None:
+    """Where the two declarations differ, or None."""
+    theirs, ours = artifact.inputs or {}, schema or {}
+    if artifact.features is not None:
+        names = [column["name"] for column in ours.get("columns", [])]
+        return None if artifact.features == names else (f"the columns {artifact.features}", names)
+    if theirs == ours:
+        return None
+    if theirs.get("type") != ours.get("type"):
+        return theirs.get("type"), ours.get("type")
+    pairs = zip_longest(theirs.get("columns", []), ours.get("columns", []))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (theirs, ours))
 
 
 def _versions() -> dict[str, str]:

@@ -72,13 +72,14 @@ class Predictor:
         """
         if len(body) > (limit := self._model.settings.payload_bytes) and limit:
             raise self._too_large()
-        content_type, accept = _types(scope["headers"])
+        headers = scope["headers"]
+        content_type, accept = _types(headers)
         if self._model.is_short(len(body)):
             INLINE.inc()
-            return self._model.invoke(body, content_type, accept)
+            return self._model.invoke(body, content_type, accept, headers)
         seconds = self._model.settings.timeout_seconds
         loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._threads, self._model.invoke, body, content_type, accept)
+        answer = loop.run_in_executor(self._threads, self._model.invoke, body, content_type, accept, headers)
         try:
             return await asyncio.wait_for(asyncio.shield(answer), seconds)
         except TimeoutError:
@@ -138,7 +139,7 @@ async def _send(send: Send, response: loaded_model.Response, closes: bool) -> No
     headers = [
         (b"content-type", response.media_type.encode()),
         (b"content-length", str(len(response.body)).encode()),
-        *((name.encode(), value.encode()) for name, value in response.headers),
+        *((name.encode(), value.encode()) for name, value in response.headers.items()),
     ]
     if closes:
         headers.append((b"connection", b"close"))

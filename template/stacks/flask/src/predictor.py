@@ -38,11 +38,11 @@ class Predictor:
             response = self._model.refused(RequestError(413, reason))
         else:
             content_type = environ.get("CONTENT_TYPE") or None
-            response = self._model.invoke(body, content_type, environ.get("HTTP_ACCEPT"))
+            response = self._model.invoke(body, content_type, environ.get("HTTP_ACCEPT"), environ)
         headers = [
             ("Content-Type", response.media_type),
             ("Content-Length", str(len(response.body))),
-            *response.headers,
+            *response.headers.items(),
         ]
         start_response(STATUS_LINES[response.status], headers)
         return [response.body]

@@ -57,27 +57,34 @@ def decode(
 
     Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
     """
-    kind = parse_content_type(content_type)
-    decoder = DECODERS.get(kind.media_type)
-    if decoder is None:
-        known = ", ".join(DECODERS)
-        raise RequestError(415, f"Content-Type {kind.media_type[:200]!r} is not accepted; send {known}")
-    if not body or body.isspace():
-        raise _bad("the request has no body")
-    try:
-        inputs = decoder(body, kind, features)
-    except RequestError:
-        raise
-    except UnicodeDecodeError:
-        raise _bad(f"the body is not valid {kind.charset}") from None
-    except Exception as error:  # each parser has its own exceptions; all of them mean a bad body
-        raise _bad(f"the body is not valid {kind.media_type}: {_one_line(error)}") from None
+    inputs = read(body, content_type, DECODERS, features)
     if len(inputs) == 0:
         raise _bad("the body holds no rows")
     if features and inputs.shape[1:] != (len(features),):
         got = inputs.shape[1] if inputs.ndim == 2 else f"shape {list(inputs.shape[1:])}"
         raise _bad(f"each row must have {_values(features)}, not {got}")
     return _checked(inputs, features, accepts_missing)
+
+
+def read(
+    body: bytes, content_type: str | None, decoders: Mapping[str, Callable[..., Any]], declared: Any
+) -> Any:
+    """Call the decoder of a body's media type. Raises RequestError 400 or 415."""
+    kind = parse_content_type(content_type)
+    decoder = decoders.get(kind.media_type) or decoders.get(kind.media_type.partition("/")[0] + "/*")
+    if decoder is None:
+        known = ", ".join(decoders)
+        raise RequestError(415, f"Content-Type {kind.media_type[:200]!r} is not accepted; send {known}")
+    if not body or body.isspace():
+        raise _bad("the request has no body")
+    try:
+        return decoder(body, kind, declared)
+    except RequestError:
+        raise
+    except UnicodeDecodeError:
+        raise _bad(f"the body is not valid {kind.charset}") from None
+    except Exception as error:  # each parser has its own exceptions; all of them mean a bad body
+        raise _bad(f"the body is not valid {kind.media_type}: {_one_line(error)}") from None
 
 
 def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
@@ -163,14 +170,24 @@ def _numbers_or_text(
 
 
 def _decode_json(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
+    return _from_json(parse_json(body, kind), features)
+
+
+def parse_json(body: bytes, kind: ContentType) -> Any:
+    """A body of JSON."""
     try:
-        return _from_json(json.loads(body.decode(kind.charset)), features)
+        return json.loads(body.decode(kind.charset))
     except json.JSONDecodeError as error:
         hint = "; one value per line is application/jsonlines" if error.msg == "Extra data" else ""
         raise ValueError(f"{error}{hint}") from None
 
 
 def _decode_json_lines(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
+    return _from_rows(parse_json_lines(body, kind, features), features)
+
+
+def parse_json_lines(body: bytes, kind: ContentType, names: Sequence[str]) -> list[Any]:
+    """One value for each line of a body; a line may wrap it, unless it has one of these names."""
     text = body.decode(kind.charset).strip()
     # All at once, as one JSON array: line by line takes ten times as long.
     try:
@@ -181,9 +198,9 @@ def _decode_json_lines(body: bytes, kind: ContentType, features: Sequence[str]) 
     if len(rows) != text.count("\n") + 1:
         raise _bad("each line must be one JSON value")
     # A line may be a record, a bare row, or a row wrapped as {"features": [...]} or {"instances": [...]}.
-    if isinstance(rows[0], dict) and set(features).isdisjoint(rows[0]):
-        rows = [next(iter(row.values())) if _is_wrapped(row) else row for row in rows]
-    return _from_rows(rows, features)
+    if isinstance(rows[0], dict) and set(names).isdisjoint(rows[0]):
+        return [next(iter(row.values())) if _is_wrapped(row) else row for row in rows]
+    return rows
 
 
 def _is_wrapped(row: Any) -> bool:
@@ -219,6 +236,9 @@ def _decode_parquet(body: bytes, kind: ContentType, features: Sequence[str]) -> 
 
 def _from_json(value: Any, features: Sequence[str]) -> Array:
     """The usual JSON forms, and a bare list of rows."""
+    if not features:  # a text alone, as clients of text models send it
+        value = value["text"] if isinstance(value, dict) and value.keys() == {"text"} else value
+        value = [value] if isinstance(value, str) else value
     if isinstance(value, list):
         is_row = len(features) > 1 and value and not isinstance(value[0], (dict, list))
         return _from_rows([value] if is_row else value, features)

@@ -1,24 +1,27 @@
 """Predictions become responses, by media type (S-26, B-10).
 
-A prediction is a number, a text, a truth value or None, or a list or dict of these. One that is not a number
-(NaN) or not finite is null in JSON, which has no word for it, and is kept as it is everywhere else.
+A prediction is a number, a text, a truth value or None, or a list or dict of these. NaN and infinity
+are missing values: null in JSON, JSON Lines and Parquet, an empty cell in CSV; .npy keeps them.
 """
 
 import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow
+from pydantic import BaseModel
 
 from byoc.errors import RequestError
 from byoc.payloads.decoding import Array
 from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET
 
-# What model.predict may return: one prediction for each row.
+# What model.predict may return: one prediction for each row, or a dict of columns, a DataFrame or a tensor.
 Predictions = Array | Sequence[Any]
 
 # From this many predictions on, Arrow is faster at writing whole numbers.
@@ -27,28 +30,70 @@ MANY_ROWS = 10_000
 PLAIN_KINDS = "biufU"
 
 
+class PredictionsError(TypeError):
+    """predict() returned what no answer can be made of. The message is one line for the log."""
+
+
+def normalised(predictions: Any, count: int | None) -> Predictions:
+    """One prediction for each of `count` inputs, as an array or a list; None if their count is not known.
+
+    A DataFrame and a dict of columns become a record for each row. Raises PredictionsError.
+    """
+    if not isinstance(predictions, (list, np.ndarray)):
+        predictions = _listed(predictions)
+    if isinstance(predictions, np.ndarray) and not predictions.ndim:
+        raise _unknown(predictions)
+    if count is not None and len(predictions) != count:
+        raise PredictionsError(f"predict() returned {len(predictions)} predictions for {count} inputs")
+    return predictions
+
+
+def _listed(predictions: Any) -> Predictions:
+    pandas = sys.modules.get("pandas")
+    if pandas and isinstance(predictions, (pandas.DataFrame, pandas.Series)):
+        present = predictions.astype(object).where(predictions.notna(), None)
+        if isinstance(predictions, pandas.Series):
+            return list(present)
+        if not present.columns.is_unique:
+            raise PredictionsError("predict() returned a DataFrame with two columns of one name")
+        return list(present.to_dict("records"))
+    if isinstance(predictions, dict):
+        columns = {name: _listed(column) for name, column in predictions.items()}
+        if len({len(column) for column in columns.values()}) != 1:
+            raise PredictionsError("predict() returned a dict whose columns have no common length")
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    predictions = _array(predictions)
+    if isinstance(predictions, (list, tuple)) or (isinstance(predictions, np.ndarray) and predictions.ndim):
+        return predictions
+    raise _unknown(predictions)
+
+
+def _array(value: Any) -> Any:
+    """A framework's tensor as an array; other values as they are."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.generic) else value
+
+
 def encode(predictions: Predictions, media_type: str) -> bytes:
     """Encode one prediction per row; media_type is a result of `negotiate`.
 
-    Raises TypeError for predictions of an unknown type, and RequestError 406 for known ones that this media
-    type cannot hold.
+    Raises PredictionsError for predictions of an unknown type, and RequestError 406 for known ones that this
+    media type cannot hold.
     """
     if isinstance(predictions, np.ndarray) and predictions.dtype.kind in PLAIN_KINDS:
         if media_type == NPY:
             return _save(predictions)
         if media_type == CSV and predictions.ndim == 1:
             return _encode_csv_column(predictions)
-    rows = _plain(predictions)
-    if not isinstance(rows, list):
-        raise _unknown(predictions)
     try:
-        return ENCODERS[media_type](rows)
+        return ENCODERS[media_type](_plain(normalised(predictions, None)))
     except (ValueError, OverflowError, pyarrow.ArrowException):
         raise RequestError(406, f"{media_type} cannot hold these predictions; ask for {JSON}") from None
 
 
 def _plain(value: Any) -> Any:
-    """Predictions in Python's own types. Raises TypeError for what no media type can hold."""
+    """Predictions in Python's own types. Raises PredictionsError for what no media type can hold."""
     if value is None or type(value) in (float, str, int, bool):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
@@ -60,21 +105,30 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if type(value) is dict and all(isinstance(key, (str, int, np.integer)) for key in value):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if (array := _array(value)) is not value:
+        return _plain(array)
     raise _unknown(value)
 
 
-def _unknown(value: object) -> TypeError:
-    name = type(value).__name__
-    return TypeError(f"predict() returned {name}: return numbers, text, or lists or dicts of these")
+def _unknown(value: object) -> PredictionsError:
+    name = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    return PredictionsError(f"predict() returned {name}: return numbers, text, or lists or dicts of these")
 
 
 def _encode_csv(rows: list[Any]) -> bytes:
-    if isinstance(rows[0], dict):
+    rows = _finite(rows)
+    if rows and isinstance(rows[0], dict):
         names = _names(rows)
         rows = [[row[name] for name in names] for row in rows]
     lines = [row if isinstance(row, list) else [row] for row in rows]
-    if any(isinstance(cell, (list, dict)) for line in lines for cell in line):
-        raise ValueError("a cell holds several values")
+    if len(set(map(len, lines))) > 1 or any(
+        isinstance(cell, (list, dict)) for line in lines for cell in line
+    ):
+        raise ValueError("the rows differ, or a cell holds several values")
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue().encode()
@@ -92,6 +146,8 @@ def _encode_csv_column(predictions: Array) -> bytes:
         return bytes(out.getvalue())
     values = predictions.tolist()
     text = "\n".join(map(str, values)) + "\n"
+    if predictions.dtype.kind == "f" and "n" in text:  # NaN or infinity
+        return _encode_csv(values)
     # Labels that are not empty and hold none of these need no quotes.
     is_simple = text.count("\n") == len(values) and not any(mark in text for mark in ("\n\n", ",", '"', "\r"))
     if is_simple and not text.startswith("\n"):
@@ -123,7 +179,8 @@ def _save(array: Array) -> bytes:
 def _encode_parquet(rows: list[Any]) -> bytes:
     from pyarrow import parquet
 
-    if isinstance(rows[0], dict):
+    rows = _finite(rows)
+    if rows and isinstance(rows[0], dict):
         columns = {name: [row[name] for row in rows] for name in _names(rows)}
     else:
         columns = {"prediction": rows}

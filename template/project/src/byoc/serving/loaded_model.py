@@ -7,20 +7,19 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from byoc import framework, machine, manifest, paths, payloads
+from byoc import framework, hooks, inputs, machine, manifest, paths, payloads
 from byoc.batching import Batcher
 from byoc.errors import RequestError
+from byoc.hooks import RawHeaders, Response
 from byoc.machine import MIB
 from byoc.processes import say
 from byoc.serving import gunicorn_hooks, settings
@@ -42,16 +41,6 @@ MEMORY_SECONDS = 30
 LARGE_BYTES = MIB
 
 
-@dataclass(frozen=True)
-class Response:
-    """An HTTP response, whatever the web framework."""
-
-    status: int
-    body: bytes
-    media_type: str = "text/plain"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
 class LoadedModel:
     """One worker's model. To make one is to load it; nothing is served before."""
 
@@ -67,19 +56,22 @@ class LoadedModel:
             # From here on there may be garbage. What was imported is none, and is not searched for any.
             gc.freeze()
             gc.enable()
-            self._features: tuple[str, ...] = tuple(getattr(self._module, "FEATURES", ()))
-            self._accepts_missing = bool(getattr(self._module, "ACCEPTS_MISSING", False))
-            manifest.verify(folder, self._features)
+            declared = inputs.declared(self._module)
+            self._decode_hook = hooks.decoder(self._module)
+            self._encode_hook = hooks.encoder(self._module)
+            self._decode = payloads.decoder(declared, bool(getattr(self._module, "ACCEPTS_MISSING", False)))
+            options = getattr(self._module, "BATCHING", None)
+            if options and (self._decode_hook or isinstance(declared, inputs.Table)):
+                raise ValueError("BATCHING joins arrays and lists; a Table or decode() makes neither")
+            manifest.verify(folder, inputs.schema(declared))
             self._model: Any = self._module.load(folder)
-            if self._features:  # frameworks compile on first use, and a ready model has answered (S-14)
-                self._module.predict(self._model, np.zeros((1, len(self._features))))
+            self._warm_up(declared)
         except Exception as error:
             traceback.print_exc()
             reason = " ".join(f"the model cannot be loaded: {type(error).__name__}: {error}".split())
             say(reason)
             gunicorn_hooks.report_failure(reason)
             raise SystemExit(1) from None
-        options = getattr(self._module, "BATCHING", None)
         self._batcher = Batcher(self._predict, options) if options else None
         #: How many requests should be asked at a time: with batching, as many as fit into one batch.
         self.concurrency = max(self.settings.request_threads, options.max_rows if options else 0)
@@ -97,45 +89,74 @@ class LoadedModel:
         """Whether a body of so many bytes is answered sooner than a thread is woken."""
         return self._batcher is None and self._costs.is_short(size)
 
-    def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Response:
+    def invoke(
+        self, body: bytes, content_type: str | None, accept: str | None, headers: RawHeaders = ()
+    ) -> Response:
         """Answer one POST /invocations. Errors of the client are 4xx with a one-line reason (S-28).
 
         Waits while other large bodies take the memory; 503 if that takes too long. Never raises.
         """
         try:
             with self._memory.taken(len(body)):
-                return self._invoke(body, content_type, accept)
+                return self._invoke(body, content_type, accept, headers)
         except BaseException as error:
             return self.refused(error)
 
-    def _invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Response:
+    def _invoke(
+        self, body: bytes, content_type: str | None, accept: str | None, headers: RawHeaders
+    ) -> Response:
         started = time.perf_counter()
         with self._watch:
-            media_type = payloads.negotiate(accept, content_type)
-            inputs = payloads.decode(body, content_type, self._features, self._accepts_missing)
-            predictions = self._batcher.submit(inputs).result() if self._batcher else self._predict(inputs)
-            if len(predictions) != len(inputs):
-                raise ValueError(f"predict() returned {len(predictions)} predictions for {len(inputs)} rows")
-            answer = payloads.encode(predictions, media_type)
+            media_type = "" if self._encode_hook else payloads.negotiate(accept, content_type)
+            if self._decode_hook:
+                model_inputs, count = self._decode_hook(body, content_type, headers), None
+            else:
+                model_inputs = self._decode(body, content_type)
+                is_columns = isinstance(model_inputs, dict)
+                count = len(next(iter(model_inputs.values())) if is_columns else model_inputs)
+            predictions = (
+                self._batcher.submit(model_inputs).result() if self._batcher else self._predict(model_inputs)
+            )
+            if self._encode_hook:
+                response = self._encode_hook(predictions, accept)
+            else:
+                answer = payloads.encode(payloads.normalised(predictions, count), media_type)
+                response = Response(answer, media_type)
         seconds = time.perf_counter() - started
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
         LATENCY.observe(seconds)
-        _with_status(200).inc()
-        return Response(200, answer, media_type)
+        _with_status(response.status).inc()
+        return response
 
-    def _predict(self, inputs: payloads.Array) -> Sequence[Any]:
-        predictions: Sequence[Any] = self._module.predict(self._model, inputs)
-        return predictions
+    def _predict(self, model_inputs: Any) -> Any:
+        predictions = self._module.predict(self._model, model_inputs)
+        return predictions if self._encode_hook else payloads.normalised(predictions, None)
+
+    def _warm_up(self, declared: inputs.Inputs | None) -> None:
+        """Frameworks compile on first use, and a ready model has answered (S-14)."""
+        if self._decode_hook or (sample := payloads.neutral(declared)) is None:
+            return
+        try:
+            self._module.predict(self._model, sample)
+        except Exception as error:
+            if isinstance(declared, inputs.Numbers):
+                raise
+            # A made-up text or category may be none that the model knows.
+            say(f"predict() failed on a made-up input: {type(error).__name__}: {error}"[:500])
 
     def refused(self, error: BaseException) -> Response:
         """The response to a request that failed: the client's errors go to the client, others to the log."""
         if not isinstance(error, RequestError):
-            traceback.print_exception(error)
+            if isinstance(error, payloads.PredictionsError):
+                say(str(error))
+            else:
+                traceback.print_exception(error)
             error = RequestError(500, "the model failed on this request; its log says why")
         _with_status(error.status).inc()
-        headers = (("Retry-After", "1"),) if error.status == 503 else ()
+        headers = {"Retry-After": "1"} if error.status == 503 else {}
         # SageMaker passes on at most 2048 bytes of it (S-28).
-        return Response(error.status, error.reason.encode()[:2047] + b"\n", headers=headers)
+        body = error.reason.encode()[:2047] + b"\n"
+        return Response(body, headers=headers, status=error.status)
 
 
 class Costs:
@@ -239,7 +260,7 @@ def metrics() -> Response:
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
+    return Response(generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
 
 
 def _model_dir() -> Path:

@@ -43,12 +43,13 @@ def run() -> int:
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     gc.disable()  # imports leave next to no garbage, and searching for it makes a start 10 % longer
     try:
-        from byoc import framework, job, machine, manifest
+        from byoc import framework, inputs, job, machine, manifest
 
         if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
         say(framework.prepare(threads=machine.cpus()))
         model = importlib.import_module("model")
+        declared = inputs.declared(model)
         gc.freeze()
         gc.enable()
         current = job.read(model.Hyperparameters, should_stop=lambda: stop.received)
@@ -56,7 +57,7 @@ def run() -> int:
         current.model_dir.mkdir(parents=True, exist_ok=True)
         model.train(current)
         if current.is_leader and any(current.model_dir.iterdir()):
-            manifest.write(current.model_dir, getattr(model, "FEATURES", ()))
+            manifest.write(current.model_dir, inputs.schema(declared))
         elif current.is_leader and not stop:
             raise JobError(f"train() left nothing in {current.model_dir}")
     except NothingToDo as reason:
