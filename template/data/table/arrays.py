@@ -10,8 +10,8 @@ def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
 def features(table: Mapping[str, np.ndarray]) -> np.ndarray:
     """The columns of INPUTS as float32 of shape [rows, WIDTH].
 
-    A category becomes a column for each of its values, which holds 1 where it has that value, and 0 elsewhere.
-    Where the category is missing, all of them hold 0.
+    A category becomes a column for each of its values: 1 where it has the value, else 0. All are 0 where it is
+    missing.
     """
     columns = [table[name] for name in NUMBERS]
     for name, values in CATEGORIES.items():
