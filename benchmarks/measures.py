@@ -195,7 +195,7 @@ def batching(bench: Bench, contender: Contender, say: Callable[[str], None]) -> 
     values: Values = {}
     for switch in ("off", "on"):
         environment = {"BATCHING": switch}
-        if switch == "on":  # a thread per connection: only uvicorn has them waiting without one
+        if switch == "on":  # as many requests at a time as there are connections
             environment["SAGEMAKER_MODEL_SERVER_THREADS"] = str(BATCHED_CONNECTIONS)
         with bench.engine.serving(
             contender.image, bench.model, environment, program=HERE / "batching" / "model.py"

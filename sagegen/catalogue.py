@@ -1,8 +1,9 @@
 """The catalogue: what the template offers, read from its own questions and specs.
 
-Nothing here knows a framework or a stack by name. A question with choices is an axis; a combination
-exists when every choice's own validator is silent, so `sagegen list`, the matrix and the prompts
-can only ever agree. One axis, `data`, multiplies nothing: see `samples`.
+Nothing here knows a framework or a stack by name. A question with choices is an axis, except the base
+image: what is proven is proven on the default one. A combination exists when every choice's own
+validator is silent, so `sagegen list`, the matrix and the prompts can only ever agree. One axis, `data`,
+multiplies nothing: see `samples`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Combination:
     """One value for every axis, and why the template refuses it, if it does."""
 
     answers: dict[str, str]
-    #: Everything the questions know once these answers are given (fw, st, base_image, …).
+    #: Everything the questions know once these answers are given (fw, st, from_image, …).
     context: dict[str, Any] = field(repr=False)
     reason: str | None = None
 
@@ -71,6 +72,11 @@ def config() -> dict[str, Any]:
 def asked() -> list[str]:
     """The questions that a user may answer: their names are sagegen's API."""
     return [name for name, question in questions().items() if question.get("when") is not False]
+
+
+def axes() -> list[str]:
+    """The questions whose choices make the combinations."""
+    return [name for name in asked() if "choices" in questions()[name] and name != "base_image"]
 
 
 def choices(question: str) -> dict[str, str]:
@@ -150,7 +156,7 @@ def _ask(
         return environment.from_string(value).render(before.context) if isinstance(value, str) else value
 
     applies = rendered(question.get("when", True)) in (True, "True")
-    if applies and "choices" in question:
+    if applies and name in axes():
         for _, value, validator in _choices(question):
             reason = " ".join(rendered(validator).split())
             yield Combination(
@@ -181,9 +187,11 @@ def _load(text: str) -> Any:
 def _environment() -> jinja2.Environment:
     """Jinja as Copier sets it up for this template."""
     options = {name: value for name, value in config()["_envops"].items() if name != "undefined"}
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT),
         undefined=jinja2.StrictUndefined,
         extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
         **options,
     )
+    environment.globals["UNSET"] = ""  # Copier's word for "no default"
+    return environment

@@ -5,6 +5,7 @@ Each command's body imports its module when it runs, so that `sagegen --help` co
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ import click
 
 from sagegen import __version__
 from sagegen.errors import exit_status
+
+
+def _complete_answers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from sagegen.completion import answers
+
+    return answers(context, parameter, incomplete)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -27,7 +34,8 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--defaults", is_flag=True, help="Ask nothing: take the default of every open question.")
-@click.option("--data", multiple=True, metavar="KEY=VALUE", help="Answer one question; repeatable.")
+@click.option("--data", multiple=True, metavar="KEY=VALUE", shell_complete=_complete_answers,
+              help="Answer one question; repeatable.")  # fmt: skip
 @click.option("--answers", type=click.Path(path_type=Path), metavar="FILE", help="Answers as YAML.")
 @click.option("--force", "--overwrite", is_flag=True, help="Write into a DEST that is not empty.")
 @click.option("--dry-run", is_flag=True, help="Show the files that would be written, and write none.")
@@ -40,6 +48,23 @@ def new(**options: Any) -> None:
     from sagegen.new import new
 
     new(**options)
+
+
+@cli.command()
+@click.argument("dest", default=".", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if there is an update.")
+@click.option("--diff", is_flag=True, help="Change nothing; show the update of the last commit as a diff.")
+@click.option("--data", multiple=True, metavar="KEY=VALUE", shell_complete=_complete_answers,
+              help="Change an answer; repeatable.")  # fmt: skip
+def update(**options: Any) -> int:
+    """Bring the repository in DEST (default: here) to the latest release of its template.
+
+    Your edits are kept. Exits with 1 while conflicts are left, and says what to do about each. `copier
+    update` does the same to the files.
+    """
+    from sagegen.update import update
+
+    return update(**options)
 
 
 @cli.command("list")
@@ -99,6 +124,8 @@ def matrix(**options: Any) -> int:
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
               help="A request that the model answers.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
+@click.option("--env", multiple=True, metavar="KEY=VALUE",
+              help="Environment of every job and model container; repeatable.")  # fmt: skip
 @click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")
 @click.option("--cpus", type=click.FloatRange(min=0.1), envvar="SAGEGEN_CHECK_CPUS", metavar="N",
               help="CPUs of each container (default: all) [env: SAGEGEN_CHECK_CPUS].")  # fmt: skip
@@ -118,11 +145,15 @@ def check(**options: Any) -> int:
     Runs its containers as SageMaker does and judges rule by rule. Exits with 0 if none failed, 1 if one did,
     and 2 if the check could not be made.
     """
-    from sagegen.check.run import check
+    from sagegen.check.run import Options, check
 
-    return check(**options)
+    return check(Options(**options))
 
 
 def main() -> None:
     """Run the command line and exit."""
+    if "_SAGEGEN_COMPLETE" in os.environ:
+        from sagegen.completion import install
+
+        install()
     sys.exit(exit_status(lambda: cli.main(prog_name="sagegen", standalone_mode=False)))

@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
                 "id": c.id,
                 "group": c.group,
                 "answers": c.answers,
-                "base_image": c.context["base_image"],
+                "base_image": c.context["from_image"],
                 "exists": c.reason is None,
                 "reason": c.reason,
                 "proof": proof.proofs().get(c.id),
@@ -72,8 +72,8 @@ def _framework(name: str, title: str, own: list[Combination]) -> dict[str, Any]:
     for c in own:
         device, backend = c.answers["device"], c.answers.get("keras_backend")
         offered = bases.setdefault(device, [])
-        if c.reason is None and c.context["base_image"] not in offered:
-            offered.append(c.context["base_image"])
+        if c.reason is None and c.context["from_image"] not in offered:
+            offered.append(c.context["from_image"])
         requirements[f"{backend}-{device}" if backend else device] = _pins(c.context["requirements"])
     if "gpu" in bases:
         bases["gpu"] += sorted({c.context["build"]["cuda_image"] for c in own})

@@ -23,12 +23,12 @@ _RENDERING = ("catalogue.py", "render.py")
 
 def digest(root: Path = catalogue.ROOT) -> str:
     """SHA-256 over what decides a generated repository: the template and the code that renders it."""
-    files = {"copier.yml": root / "copier.yml"}
-    files |= {
-        path.relative_to(root).as_posix(): path
-        for path in (root / "template").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    from pathspec import GitIgnoreSpec
+
+    never_copied = GitIgnoreSpec.from_lines(catalogue.config().get("_exclude", []))
+    paths = (path for path in (root / "template").rglob("*") if path.is_file())
+    files = {path.relative_to(root).as_posix(): path for path in [root / "copier.yml", *paths]}
+    files = {name: path for name, path in files.items() if not never_copied.match_file(name)}
     files |= {name: Path(__file__).with_name(name) for name in _RENDERING}
     total = hashlib.sha256()
     for name, path in sorted(files.items()):

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import atexit
-import difflib
+import io
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import copier
 import jinja2
-import yaml
 from copier.errors import CopierError, InteractiveSessionError
 
-from sagegen import __version__, catalogue
+from sagegen import catalogue
+from sagegen.answers import closest, load, refuse_wrong
 from sagegen.errors import USAGE, SagegenError
+from sagegen.origin import SOURCE as SOURCE
+from sagegen.origin import origin
 
-#: Where `copier update` finds the template of a repository that was generated from a wheel.
-SOURCE = "gh:sagegen/sagegen"
 ANSWERS_FILE = ".copier-answers.yml"
-
-
-def origin(version: str = __version__) -> dict[str, str]:
-    """What the answers file records: the tag of this release; a development version has none."""
-    released = {} if "dev" in version else {"_commit": f"v{version}"}
-    return {**released, "_src_path": SOURCE}
 
 
 def render(
@@ -36,40 +32,59 @@ def render(
     answers: Mapping[str, Any],
     *,
     ask: bool = False,
+    proposed: Mapping[str, str] | None = None,
     recorded_origin: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Render the repository for `answers` into `dest` and return all answers that it records.
 
-    Open questions are asked, or take their default. No task, extension or migration ever runs.
+    Open questions are asked, or take their default. `proposed` replaces defaults of the template.
+    No task, extension or migration ever runs.
     """
     refuse_wrong(answers)
-    data = {**answers, "sagegen_origin": dict(recorded_origin or origin())}
-    try:
-        copier.run_copy(str(template()), dest, data=data, defaults=not ask, quiet=True)
-    except InteractiveSessionError as error:
-        raise SagegenError(
-            "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
-        ) from error
-    except KeyboardInterrupt:
-        raise
-    except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
-        raise _explained(error) from error
-    except OSError as error:
-        # shutil.Error lists the errors of a whole tree: one of them says enough.
-        several = isinstance(error, shutil.Error) and error.args[0]
-        why = several[0][-1] if several else error.strerror or error
-        raise SagegenError(f"cannot write the repository: {why} – nothing was left behind") from error
-    recorded = yaml.safe_load((dest / ANSWERS_FILE).read_text())
+    data = {**answers, "sagegen_origin": dict(recorded_origin or origin().recorded())}
+    with _explained(left=" – nothing was left behind"):
+        copier.run_copy(
+            str(template()), dest, data=data, user_defaults=dict(proposed or {}), defaults=not ask, quiet=True
+        )
+    recorded = load(dest / ANSWERS_FILE)
     return {name: value for name, value in recorded.items() if not name.startswith("_")}
 
 
-def refuse_wrong(answers: Mapping[str, Any]) -> None:
-    """Refuse what Copier lets pass: `frmework=x` it ignores, and `github_actions=perhaps` is yes to it."""
-    for name, value in answers.items():
-        if name not in catalogue.asked():
-            raise SagegenError(f"No such question: {name}.{_closest(name, catalogue.asked())}", USAGE)
-        if catalogue.questions()[name]["type"] == "bool" and str(value).lower() not in ("true", "false"):
-            raise SagegenError(f"{name} cannot be {value}: choose true, false.", USAGE)
+def render_release(
+    upstream: Path,
+    dest: Path,
+    answers: Mapping[str, Any],
+    *,
+    at: str | None = None,
+    before: Path | None = None,
+) -> dict[str, Any]:
+    """Render the template in the git repository `upstream` and return the answers file, `_commit` included.
+
+    `at` is a tag or commit, without it the latest release. The answers in the file `before` are brought up to
+    date as `copier update` does it.
+    """
+    dest.mkdir()
+    if before:
+        shutil.copy(before, dest / ANSWERS_FILE)
+    # Of a template without releases Copier says that it takes HEAD.
+    with _explained(), redirect_stderr(io.StringIO()):
+        copier.run_copy(
+            str(upstream), dest, dict(answers), vcs_ref=at, defaults=True, overwrite=True, quiet=True
+        )
+    return load(dest / ANSWERS_FILE)
+
+
+def update(dest: Path, answers: Mapping[str, Any], *, stay: bool) -> None:
+    """`copier update` in `dest`; with `stay` the version remains and only answers change."""
+    with _explained(), redirect_stderr(io.StringIO()):
+        copier.run_update(
+            dest,
+            dict(answers),
+            vcs_ref=copier.VcsRef.CURRENT if stay else None,
+            defaults=True,
+            overwrite=True,
+            quiet=True,
+        )
 
 
 def user_owned(paths: Iterable[str]) -> set[str]:
@@ -94,8 +109,33 @@ def template() -> Path:
     return copy
 
 
-def _explained(error: Exception) -> SagegenError:
+@contextmanager
+def _explained(left: str = "") -> Iterator[None]:
+    """Copier's failures as one line each, `left` saying what they leave, and without its own warnings."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except InteractiveSessionError as error:
+        raise SagegenError(
+            "the input ended before the last question – add --defaults, or answer with --data KEY=VALUE"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except (CopierError, ValueError, TypeError, jinja2.TemplateError) as error:
+        raise _refusal(error) from error
+    except OSError as error:
+        # shutil.Error lists the errors of a whole tree: one of them says enough.
+        several = isinstance(error, shutil.Error) and error.args[0]
+        why = several[0][-1] if several else error.strerror
+        if not why:  # a git command of Copier's, whose output ends with the reason
+            raise SagegenError(f"git failed: {str(error).strip().splitlines()[-1]}{left}") from error
+        raise SagegenError(f"cannot write the repository: {why}{left}") from error
+
+
+def _refusal(error: Exception) -> SagegenError:
     """Copier's message about an answer, as one that names the question first."""
+    if required := re.match(r'Question "(\w+)" is required', str(error)):
+        return SagegenError(f"{required[1]} has no default – add --data {required[1]}=VALUE", USAGE)
     found = re.match(r"(?:Invalid choice|Validation error) for (?:question )?'(\w+)': (.*)", str(error), re.S)
     if not found:
         return SagegenError(f"the template cannot be rendered: {error} – please report this")
@@ -103,11 +143,6 @@ def _explained(error: Exception) -> SagegenError:
     if wrong := re.match(r"'(.*)' is not in \[(.*)\]", reason):
         value, allowed = wrong[1], re.findall(r"'([^']*)'", wrong[2])
         return SagegenError(
-            f"{name} cannot be {value}: choose {', '.join(allowed)}.{_closest(value, allowed)}", USAGE
+            f"{name} cannot be {value}: choose {', '.join(allowed)}.{closest(value, allowed)}", USAGE
         )
     return SagegenError(f"{name} is refused: {reason}", USAGE)
-
-
-def _closest(word: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {match[0]}?" if match else ""

@@ -13,7 +13,7 @@ from helpers import COMBOS, SAMPLES, commit, tree
 from sagegen.examples import render_example
 from sagegen.render import template
 
-# Who is started in the background by a shell ignores Ctrl-C, and so would every command under test.
+# A process that a shell starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -15,19 +15,16 @@ from sagegen.errors import SagegenError
 from sagegen.render import render
 
 SPECS = sorted((ROOT / "template").glob("*/*/*.yml"))
-AXES = {
-    name: list(catalogue.choices(name))
-    for name in catalogue.asked()
-    if "choices" in catalogue.questions()[name]
-}
+AXES = {name: list(catalogue.choices(name)) for name in catalogue.axes()}
 REFUSED = [c for c in catalogue.combinations() if c.reason]
-#: One other valid answer for each question that has no choices.
+#: One other valid answer for each question that is no axis, with what it presupposes.
 OTHER_ANSWERS = {
-    "project_name": "churn-2",
-    "description": "Says who leaves",
-    "base_image": "python:3.13-slim-bookworm",
-    "aws_region": "eu-central-1",
-    "github_actions": False,
+    "project_name": {"project_name": "churn-2"},
+    "description": {"description": "Says who leaves"},
+    "base_image": {"base_image": "cuda", "device": "gpu"},
+    "base_image_name": {"base_image": "custom", "base_image_name": "python:3.13-slim-bookworm"},
+    "aws_region": {"aws_region": "eu-central-1"},
+    "github_actions": {"github_actions": False},
 }
 
 
@@ -120,19 +117,17 @@ def test_no_two_combinations_render_the_same(trees):
         assert here != there, f"{one} and {other} are the same repository"
 
 
-def test_other_answers_cover_every_question_without_choices():
+def test_other_answers_cover_every_question_that_is_no_axis():
     assert OTHER_ANSWERS.keys() == set(catalogue.asked()) - AXES.keys()
 
 
 @pytest.mark.parametrize("question", OTHER_ANSWERS)
 def test_every_answer_changes_something(question, tmp_path, trees):
-    render(tmp_path / "other", {question: OTHER_ANSWERS[question]})
-    default = catalogue.covering()[0].id
-    changed = {
-        path
-        for path in trees[default].keys() | tree(tmp_path / "other").keys()
-        if trees[default].get(path) != tree(tmp_path / "other").get(path)
-    }
+    answers = OTHER_ANSWERS[question]
+    render(tmp_path / "other", answers)
+    other = tree(tmp_path / "other")
+    default = trees["sklearn-gpu-fastapi" if answers.get("device") == "gpu" else "sklearn-cpu-fastapi"]
+    changed = {path for path in default.keys() | other.keys() if default.get(path) != other.get(path)}
     assert changed - {".copier-answers.yml"}, f"{question} changes nothing but its own record"
 
 

@@ -55,6 +55,13 @@ def test_new_and_list_say_when_the_template_was_proven(checkout, tmp_path, capsy
     assert known["sklearn-cpu-fastapi"]["rules"] == 91 and known["sklearn-cpu-flask"] is None
 
 
+def test_what_is_never_copied_changes_no_proof(checkout):
+    (checkout / "template/project/src/__pycache__").mkdir(exist_ok=True)
+    (checkout / "template/project/src/__pycache__/train.cpython-313.pyc").write_bytes(b"")
+    proof.proofs.cache_clear()
+    assert proof.proofs()
+
+
 def test_a_template_that_has_changed_since_is_not_called_proven(checkout, tmp_path, capsys):
     change(checkout)
     new.new(tmp_path / "out", True, (), None, False, False)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import commit, git, tree
 
-from sagegen.render import origin, render
+from sagegen.render import render
 
 MODEL = "src/model.py"
 
@@ -64,6 +64,96 @@ def test_edits_survive(project, upstream):
     assert yaml.safe_load(after[".copier-answers.yml"][1])["_commit"] == "v0.2.0"
 
 
+CONTAINER = "template/questions/20_container.yml"
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def images(tmp_path: Path, upstream: Path) -> Path:
+    """A release whose base_image is the name of an image, as it was first; the next one makes it a choice."""
+    new = (upstream / CONTAINER).read_text()
+    questions = yaml.safe_load(new)
+    for name in ("given_base_image", "base_image_name", "from_image"):
+        del questions[name]
+    questions["base_image"] = {"type": "str", "default": "python:{{ python_version }}-slim"}
+    (upstream / CONTAINER).write_text(yaml.safe_dump(questions, sort_keys=False))
+    replace_in(upstream / "template/project/Dockerfile.jinja", "from_image", "base_image")
+    commit(upstream, "names of images", "v0.1.1")
+    git(upstream, "checkout", "--quiet", "v0.1.0", ".")
+    commit(upstream, "choices", "v0.1.2")
+    return upstream
+
+
+@pytest.mark.parametrize(
+    "answers,choice",
+    [
+        ({}, {"base_image": "slim"}),
+        ({"python_version": "3.11", "base_image": "python:3.13-slim"}, {"base_image": "slim"}),
+        ({"device": "gpu", "base_image": "nvidia/cuda:13.0.2-runtime-ubuntu24.04"}, {"base_image": "cuda"}),
+        ({"base_image": "nvidia/cuda:13.0.2-runtime-ubuntu24.04"},
+         {"base_image": "custom", "base_image_name": "nvidia/cuda:13.0.2-runtime-ubuntu24.04"}),
+        ({"base_image": "example.com/python:1"},
+         {"base_image": "custom", "base_image_name": "example.com/python:1"}),
+    ],
+)  # fmt: skip
+def test_the_name_of_an_image_becomes_a_choice(images, tmp_path, answers, choice):
+    folder = tmp_path / "old"
+    copier.run_copy(str(images), folder, answers, vcs_ref="v0.1.1", defaults=True, quiet=True)
+    before = (folder / "Dockerfile").read_text()
+    commit(folder, "generated")
+
+    update(folder)
+
+    recorded = yaml.safe_load((folder / ".copier-answers.yml").read_text())
+    assert {name: value for name, value in recorded.items() if name.startswith("base_image")} == choice
+    if answers.get("python_version") != "3.11":  # where the two contradict, the version is right
+        assert (folder / "Dockerfile").read_text() == before
+    else:
+        assert "ARG BASE_IMAGE=python:3.11-slim\n" in (folder / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    "answers,image",
+    [
+        ({}, "python:3.13-slim-trixie"),
+        ({"device": "gpu", "base_image": "cuda"}, "nvidia/cuda:14.0.0-runtime-ubuntu26.04"),
+        ({"base_image": "custom", "base_image_name": "debian:13"}, "debian:13"),
+    ],
+)
+def test_a_new_default_image_arrives_and_one_s_own_stays(tmp_path, upstream, answers, image):
+    folder = tmp_path / "old"
+    copier.run_copy(str(upstream), folder, answers, defaults=True, quiet=True)
+    commit(folder, "generated")
+    replace_in(upstream / CONTAINER, "python_version ~ '-slim'", "python_version ~ '-slim-trixie'")
+    replace_in(
+        upstream / "template/frameworks/sklearn/framework.yml",
+        "cuda_image: nvidia/cuda:13.0.2-runtime-ubuntu24.04",
+        "cuda_image: nvidia/cuda:14.0.0-runtime-ubuntu26.04",
+    )
+    commit(upstream, "newer images", "v0.2.0")
+    update(folder)
+    assert f"ARG BASE_IMAGE={image}\n" in (folder / "Dockerfile").read_text()
+
+
+def test_a_python_that_is_no_longer_offered_becomes_the_default(project, upstream):
+    copier.run_update(project, data={"python_version": "3.11"}, defaults=True, overwrite=True, quiet=True)
+    commit(project, "on 3.11")
+    replace_in(upstream / CONTAINER, '"3.11":\n      value: "3.11"', '"3.12":\n      value: "3.12"')
+    commit(upstream, "without 3.11", "v0.2.0")
+    update(project)
+    assert "ARG BASE_IMAGE=python:3.13-slim\n" in (project / "Dockerfile").read_text()
+
+
+def test_the_image_follows_the_python_version(project):
+    copier.run_update(project, data={"python_version": "3.11"}, defaults=True, overwrite=True, quiet=True)
+    assert "ARG BASE_IMAGE=python:3.11-slim\n" in (project / "Dockerfile").read_text()
+
+
 def test_the_executable_bits_of_scripts_survive(project, upstream):
     before = {path for path, (executable, _) in tree(project).items() if executable}
     assert {"src/train", "src/serve", "build_and_push.sh"} <= before
@@ -89,8 +179,3 @@ def test_another_answer_moves_the_project_and_keeps_the_user_s_files(project, up
     assert (project / "src/wsgi.py").exists() and not (project / "src/asgi.py").exists()
     assert (project / MODEL).read_text() == "mine = True\n"
     assert "<<<<<<<" not in git(project, "diff")
-
-
-def test_only_a_release_records_a_tag():
-    assert origin("0.2.0")["_commit"] == "v0.2.0"
-    assert "_commit" not in origin("0.2.0.dev0")

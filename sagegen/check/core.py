@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from sagegen.check.contract import RULE, rows
+
 if TYPE_CHECKING:
-    from sagegen.check.bench import Bench
+    from sagegen.check.rig import Rig
 
 T = TypeVar("T")
 PAGES = "https://docs.aws.amazon.com/sagemaker/latest/dg/"
@@ -92,8 +94,8 @@ def doubtful(text: str, line: str = "", **measured: float | int | str) -> Verdic
 def unclaimed(claimed: bool, verdict: Verdict) -> Verdict:
     """A breach of what binds only in a hosting mode that the endpoint chooses, such as serverless.
 
-    Where the image says that it is meant for that mode, the breach counts in full. Where it does not, nobody
-    may ever host it so: a warning then says what would happen.
+    Where the image says that it is meant for that mode, the breach counts in full. Where it does not, it may
+    never be hosted in that mode: a warning then says what would happen.
     """
     if claimed or verdict.outcome:
         return verdict
@@ -115,7 +117,7 @@ class Scenario(Generic[T]):
     """Containers that run once, for every rule that needs what they show."""
 
     name: str
-    run: Callable[[Bench, Evidence], T]
+    run: Callable[[Rig, Evidence], T]
     after: tuple[Scenario[Any], ...]
     #: Those that go first where they are needed anyway: this one uses what they leave.
     later: tuple[Scenario[Any], ...]
@@ -140,10 +142,10 @@ def scenario(
     quiet: bool = False,
     waits: bool = False,
     again: bool = False,
-) -> Callable[[Callable[[Bench, Evidence], T]], Scenario[T]]:
+) -> Callable[[Callable[[Rig, Evidence], T]], Scenario[T]]:
     """Turn a function into a scenario that runs when those before it have."""
 
-    def register(run: Callable[[Bench, Evidence], T]) -> Scenario[T]:
+    def register(run: Callable[[Rig, Evidence], T]) -> Scenario[T]:
         return Scenario(name, run, after, later, quiet, waits, again)
 
     return register
@@ -154,8 +156,11 @@ class Evidence:
 
     def __init__(self) -> None:
         self._found: dict[Scenario[Any], Any] = {}
+        #: The scenarios whose results were asked for.
+        self.read: set[Scenario[Any]] = set()
 
     def __getitem__(self, scenario: Scenario[T]) -> T:
+        self.read.add(scenario)
         found = self._found[scenario]
         if isinstance(found, Skip):
             raise found
@@ -163,6 +168,7 @@ class Evidence:
 
     def get(self, scenario: Scenario[T]) -> T | None:
         """The same; None where there is nothing."""
+        self.read.add(scenario)
         found = self._found.get(scenario)
         return None if isinstance(found, Skip) else cast("T | None", found)
 
@@ -179,14 +185,22 @@ class Rule:
     """One row of the contract, as a question to the evidence."""
 
     id: str
-    title: str
-    level: Level
     area: Area
     why: str
     fix: str
     page: str
     needs: tuple[Scenario[Any], ...]
     judge: Callable[[Evidence], Verdict]
+
+    @property
+    def title(self) -> str:
+        """The requirement, as contract.md has it."""
+        return rows()[self.id].requirement
+
+    @property
+    def level(self) -> Level:
+        """How binding it is, as contract.md has it."""
+        return Level(rows()[self.id].level)
 
     @property
     def url(self) -> str:
@@ -211,21 +225,21 @@ _RULES: dict[str, Rule] = {}
 
 def rule(
     identity: str,
-    level: Level,
     area: Area,
-    title: str,
     *,
     why: str,
     fix: str,
     page: str,
     needs: tuple[Scenario[Any], ...],
 ) -> Callable[[Callable[[Evidence], Verdict]], Rule]:
-    """Register a function as the rule of one row of the contract."""
+    """Register a function as the rule of one row of contract.md, which has the rule's title and level."""
 
     def register(judge: Callable[[Evidence], Verdict]) -> Rule:
         if identity in _RULES:
             raise ValueError(f"rule {identity} is registered twice")
-        _RULES[identity] = Rule(identity, title, level, area, why, fix, page, needs, judge)
+        if identity not in rows() or rows()[identity].how != RULE:
+            raise ValueError(f"contract.md has no row of a rule {identity}")
+        _RULES[identity] = Rule(identity, area, why, fix, page, needs, judge)
         return _RULES[identity]
 
     return register

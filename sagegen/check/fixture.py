@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from sagegen.check.containers import make_tar
+from sagegen.engine import make_tar
 from sagegen.errors import USAGE, SagegenError
 
 GARBAGE = bytes(range(128, 256)) * 8 + b"\x00this is not data\xff\xfe"
@@ -101,8 +101,13 @@ class Fixture:
 
     @property
     def is_neutral(self) -> bool:
-        """Nobody said what this image trains on."""
+        """The user did not say what this image trains on."""
         return self.opt_ml is None or not (self.opt_ml / "input").is_dir()
+
+    @property
+    def has_data(self) -> bool:
+        """There are files in the channels."""
+        return bool(self._files())
 
     def _data_folder(self) -> Path:
         return (self.opt_ml or Path()) / "input/data"
@@ -114,9 +119,9 @@ class Fixture:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SagegenError(f"{file} cannot be read: {error} – mend it", USAGE) from error
+            raise SagegenError(f"{file} cannot be read: {error} – fix it", USAGE) from error
         if not isinstance(content, dict):
-            raise SagegenError(f"{file} is not a JSON object – mend it", USAGE)
+            raise SagegenError(f"{file} is not a JSON object – fix it", USAGE)
         return content
 
     def data(self, kind: str) -> IO[bytes]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Multiplies the large ones, so that the tests of the check need not wait two minutes to see a SIGTERM
-#: ignored, nor build an image of 10 GB. A real check leaves it alone.
+#: Multiplies the large limits. The tests of the check set it to 0.1: they then see after 12 s instead of
+#: 120 s that an image ignores SIGTERM, and build an image of 1 GB instead of 10. A real check leaves it at 1.
 SCALE = 1.0
 
 
@@ -13,7 +13,7 @@ SCALE = 1.0
 class Limits:
     """Seconds, and bytes where the name says so."""
 
-    timeout: float = 480.0  # one training run, or a server's way to its first healthy ping
+    timeout: float = 480.0  # one training run, or a server's start until the first healthy ping
     startup: float = 480.0  # S-13
     startup_slow: float = 240.0
     serverless_startup: float = 180.0  # SV-03
@@ -23,6 +23,7 @@ class Limits:
     invocation: float = 60.0  # S-22
     linger: float = 30.0  # T-55
     late_host: float = 15.0  # T-44
+    idle: float = 20.0  # a job that uses no CPU for so long waits for something that will not come
     settle: float = 20.0  # what any start may take longer than the first one
     give_up: float = 45.0  # a server that answers, but not what it should
     load: float = 5.0  # how long requests keep the server busy
@@ -35,10 +36,10 @@ class Limits:
 
     @classmethod
     def make(cls, timeout: float | None = None) -> Limits:
-        """The platform's limits; `timeout` replaces the check's own patience."""
+        """The platform's limits; `timeout` replaces the longest training run and the longest start."""
         long = (
             "startup startup_slow serverless_startup stop_training stop_training_slow stop_serving invocation"
-            " linger late_host settle give_up timeout"
+            " linger late_host idle settle give_up timeout"
         )
         values = {name: getattr(cls, name) * SCALE for name in long.split()}
         values["memory_share"] = max(0.15, cls.memory_share * SCALE)  # more than S-75 allows
@@ -46,6 +47,7 @@ class Limits:
         values["load"] = max(1.5, cls.load * SCALE)
         values["settle"] = max(8.0, values["settle"])
         values["late_host"] = max(3.0, values["late_host"])
+        values["idle"] = max(5.0, values["idle"])
         if timeout is not None:
             values["timeout"] = timeout
         return cls(**values)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import http.client
 import os
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,9 @@ from dataclasses import dataclass, field
 
 Address = tuple[str, int]
 ANSWER_BYTES = 64 * 2**20
+ENDLESS = f"the answer is longer than {ANSWER_BYTES >> 20} MB"
 CHUNK = 64 * 1024
+SMALL = 32 * 1024
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,17 @@ class Exchange:
     pieces: int = 0
     error: str = ""
     refused: bool = False
+    repeated: tuple[str, ...] = ()  # headers that came more than once
 
     @property
     def ok(self) -> bool:
         """A 2xx answer."""
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def late(self) -> bool:
+        """No answer, because the time was up."""
+        return self.status is None and self.error.startswith(("no complete answer", "not sent"))
 
     def __str__(self) -> str:
         what = f"HTTP {self.status}" if self.status else self.error or "no answer"
@@ -43,6 +53,35 @@ class Exchange:
 
 
 NOT_SENT = Exchange(error="not sent: an earlier request used up the time")
+
+
+@dataclass
+class Flight:
+    """A request on its way: what another thread may want to know before the answer comes."""
+
+    connection: socket.socket | None = None
+    size: int = 0  # bytes of its body
+    sent: bool = False
+    ended: float = 0.0
+    answer: Exchange | None = None
+
+    def cut(self) -> None:
+        """End it, where it still waits for its answer."""
+        with suppress(OSError):
+            if connection := self.connection:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the whole request has reached the server's machine, so far as this one can tell."""
+        if not self.sent or self.connection is None:
+            return False
+        if self.size < SMALL:
+            return True  # it fits into the buffer of any connection; its acknowledgement may come late
+        try:
+            return fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)) == bytes(4)
+        except (OSError, ValueError):
+            return True
 
 
 class Client:
@@ -86,6 +125,7 @@ def ask(
     seconds: float,
     chunked: bool = False,
     connection: http.client.HTTPConnection | None = None,
+    flight: Flight | None = None,
 ) -> Exchange:
     """Send one request and read its answer within so many seconds in total."""
     begun = time.monotonic()
@@ -99,6 +139,8 @@ def ask(
             http_connection.connect()
             connected = time.monotonic() - begun
         timer.start()
+        if flight:
+            flight.connection, flight.size = http_connection.sock, len(body)
         all_headers = dict(headers or {})
         if chunked:
             all_headers["Transfer-Encoding"] = "chunked"
@@ -114,10 +156,14 @@ def ask(
         except (BrokenPipeError, ConnectionResetError) as error:
             # The server may have answered before it read everything: that answer counts.
             early = type(error).__name__
-            with suppress(Exception):
-                http_connection._HTTPConnection__state = "Request-sent"  # type: ignore[attr-defined]
-        response = http_connection.getresponse()
+            response = http_connection.response_class(http_connection.sock, method=method)
+            response.begin()
+        else:
+            if flight:
+                flight.sent = True
+            response = http_connection.getresponse()
         answer, first, pieces = _read(response, begun)
+        names = [name.lower() for name, _ in response.getheaders()]
         return Exchange(
             response.status,
             answer,
@@ -127,6 +173,7 @@ def ask(
             first,
             pieces,
             early,
+            repeated=tuple(sorted({name for name in names if names.count(name) > 1})),
         )
     except (OSError, http.client.HTTPException, ValueError) as error:
         seconds_used = time.monotonic() - begun
@@ -141,6 +188,8 @@ def ask(
         )
     finally:
         timer.cancel()
+        if flight:
+            flight.connection, flight.ended = None, time.monotonic()
         if own:
             http_connection.close()
 
@@ -153,12 +202,34 @@ def _read(response: http.client.HTTPResponse, begun: float) -> tuple[bytes, floa
         parts.append(chunk)
         size += len(chunk)
         if size > ANSWER_BYTES:
-            raise ValueError("the answer does not end")
+            raise ValueError(ENDLESS)
     answer = b"".join(parts)
     if response.length:
         raise http.client.IncompleteRead(answer, response.length)
     response.read()  # tells a kept connection that this answer is over
     return answer, first, len(parts)
+
+
+def hang_up(
+    address: Address,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    sent: int,
+    reset: bool = False,
+) -> None:
+    """Send so many bytes of a body, and close the connection without waiting for an answer.
+
+    The server reads the end of the stream, or, with `reset`, an error, as from a client that was killed.
+    """
+    lines = [f"POST {path} HTTP/1.1", f"Host: {address[0]}:{address[1]}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    with suppress(OSError), socket.create_connection(address, timeout=5) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body[:sent])
+        time.sleep(0.01)  # the server may begin to read
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

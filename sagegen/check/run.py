@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
-from docker.errors import DockerException
-
-from sagegen.check import core, table
-from sagegen.check.bench import Bench, Payload
-from sagegen.check.containers import Closed, Lab
-from sagegen.check.core import Evidence, Outcome, Rule, Scenario, Skip, Verdict
+from sagegen.check import core, explain
+from sagegen.check.core import Area, Evidence, Outcome, Rule, Scenario, Skip, Verdict
 from sagegen.check.fixture import Fixture
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Progress
 from sagegen.check.reports import Report, write
-from sagegen.check.scenarios.training import TRAIN
-from sagegen.engine import Engine
+from sagegen.check.rig import JOB_ENVIRONMENT, Payload, Rig
+from sagegen.check.scenarios.train import TRAIN
+from sagegen.engine import Closed, Engine, Lab, answering
 from sagegen.errors import FAILED, USAGE, SagegenError
 
 PARALLEL = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of `sagegen check`, option by option."""
+
+    image: str | None
+    only: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    opt_ml: Path | None = None
+    payload: Path | None = None
+    content_type: str | None = None
+    env: tuple[str, ...] = ()
+    gpus: str | None = None
+    cpus: float | None = None
+    timeout: float | None = None
+    format_: str = "table"
+    output: Path | None = None
+    json_file: Path | None = None
+    list_rules: bool = False
+    explain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,8 @@ class Request:
     rules: tuple[Rule, ...]
     opt_ml: Path | None = None
     payload: Payload | None = None
+    #: Of every job and model container, as Environment in CreateTrainingJob and CreateModel.
+    environment: Mapping[str, str] = field(default_factory=dict)
     gpus: bool = False
     #: Of each container; all of the machine's where it is None.
     cpus: float | None = None
@@ -43,68 +64,109 @@ class Request:
     again: bool = True
 
 
-def check(
-    image: str | None,
-    only: tuple[str, ...],
-    rule: tuple[str, ...],
-    skip: tuple[str, ...],
-    opt_ml: Path | None,
-    payload: Path | None,
-    content_type: str | None,
-    gpus: str | None,
-    cpus: float | None,
-    timeout: float | None,
-    format_: str,
-    output: Path | None,
-    json_file: Path | None,
-    list_rules: bool,
-    explain: str | None,
-) -> int:
-    """The command."""
-    if list_rules:
-        print(table.listing())
+def check(options: Options) -> int:
+    """Run the command; return its exit status."""
+    if options.list_rules:
+        print(explain.listing())
         return 0
-    if explain:
-        print(table.explain(explain))
+    if options.explain:
+        print(explain.explain(options.explain))
         return 0
-    if not image:
+    if not options.image:
         raise SagegenError("which image? – sagegen check IMAGE, or --list", USAGE)
-    chosen = choose(only, rule, skip)
     request = Request(
-        image,
-        tuple(chosen),
-        opt_ml,
-        _payload(payload, content_type),
-        gpus is not None,
-        cpus,
-        Limits.make(timeout),
+        options.image,
+        tuple(choose(options.only, options.rule, options.skip, trains(options.opt_ml))),
+        options.opt_ml,
+        _payload(options.payload, options.content_type),
+        environment(options.env),
+        options.gpus is not None,
+        options.cpus,
+        Limits.make(options.timeout),
     )
     try:
         engine = Engine.connect()
     except SagegenError as error:
         raise SagegenError(str(error), USAGE) from error
     report = run(engine, request)
-    if json_file:
-        write(report, "json", json_file)
-    write(report, format_, output)
+    if options.json_file:
+        write(report, "json", options.json_file)
+    write(report, options.format_, options.output)
     return FAILED if any(v.outcome is Outcome.FAIL for v in report.verdicts.values()) else 0
 
 
-def choose(only: Collection[str], rule: Collection[str], skip: Collection[str]) -> list[Rule]:
-    """The rules that the options select."""
-    everything = core.rules()
-    known = {one.id for one in everything}
-    for identity in [*rule, *skip]:
-        if identity not in known:
+#: Rules of the image at rest that are about one of the two commands.
+TRAINS, SERVES = {"T-02"}, {"S-02"}
+
+
+def trains(opt_ml: Path | None) -> bool:
+    """Whether the user's folder is one for training: a model alone asks about serving."""
+    return opt_ml is None or (opt_ml / "input").is_dir()
+
+
+def choose(
+    only: Collection[str], rule: Collection[str], skip: Collection[str], training: bool = True
+) -> list[Rule]:
+    """The rules that the options select. A rule that --rule names is never left out silently.
+
+    `training`: whether training is asked about where neither --only nor --rule says so.
+    """
+    everything = {one.id: one for one in core.rules()}
+    named, left_out = ([identity.upper() for identity in group] for group in (rule, skip))
+    for identity in [*named, *left_out]:
+        if identity not in everything:
             raise SagegenError(f"{identity!r} is not a rule – see sagegen check --list", USAGE)
+    for identity in named:
+        area = everything[identity].area
+        if only and area not in only:
+            raise SagegenError(f"--only leaves out {identity} – add --only {area}, or drop --only", USAGE)
+    asked = set(only) or {area.value for area in Area if training or area is not Area.TRAIN}
+    beside = set() if named else _of_other_commands(asked)
     chosen = [
         one
-        for one in everything
-        if (not only or one.area in only) and (not rule or one.id in rule) and one.id not in skip
+        for identity, one in everything.items()
+        if (identity in named if named else one.area in asked) and identity not in {*left_out, *beside}
     ]
     if not chosen:
         raise SagegenError("no rule is left – choose fewer options", USAGE)
     return chosen
+
+
+def _of_other_commands(asked: set[str]) -> set[str]:
+    """The static rules about `train` where only serving was asked about, and the other way round."""
+    serving = {Area.SERVE.value, Area.BATCH.value, Area.MULTI_MODEL.value} & asked
+    if serving and Area.TRAIN not in asked:
+        return TRAINS
+    return SERVES if Area.TRAIN in asked and not serving else set()
+
+
+VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,511}")
+VARIABLES, VALUE_CHARACTERS = 100, 1024
+#: The check itself gives these their values, as the platform does.
+PLATFORM = ("SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_SAFE_PORT_RANGE", "SAGEMAKER_BATCH", "SAGEMAKER_MULTI_MODEL",
+            *JOB_ENVIRONMENT)  # fmt: skip
+
+
+def environment(pairs: Collection[str]) -> dict[str, str]:
+    """The variables of --env, within what the API takes (T-71, CFG-08, CFG-09)."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not VARIABLE.fullmatch(name):
+            raise SagegenError(f"--env {pair!r} is not KEY=VALUE with a KEY of letters, digits and _", USAGE)
+        if len(value) > VALUE_CHARACTERS:
+            text = (
+                f"--env {name}: the value has {len(value)} characters, and the API takes {VALUE_CHARACTERS}"
+            )
+            raise SagegenError(f"{text} – shorten it", USAGE)
+        if name in PLATFORM:
+            raise SagegenError(f"--env {name}: the platform sets it, and so does the check – drop it", USAGE)
+        if name in found:
+            raise SagegenError(f"--env {name} is given twice – give it once", USAGE)
+        found[name] = value
+    if len(found) > VARIABLES:
+        raise SagegenError(f"--env is given {len(found)} times, and the API takes {VARIABLES}", USAGE)
+    return found
 
 
 def _payload(file: Path | None, content_type: str | None) -> Payload | None:
@@ -123,43 +185,59 @@ def run(engine: Engine, request: Request, progress: Progress | None = None) -> R
     begun = time.monotonic()
     fixture = Fixture(request.opt_ml)
     share = request.limits.memory_share
-    lab = Lab(engine, request.image, gpus=request.gpus, cpus=request.cpus, memory_share=share)
-    bench = Bench(lab, fixture, request.payload, request.limits)
+    lab = Lab(
+        engine,
+        request.image,
+        environment=request.environment,
+        gpus=request.gpus,
+        cpus=request.cpus,
+        memory_share=share,
+    )
+    rig = Rig(lab, fixture, request.payload, request.limits)
     needed = core.needed(list(request.rules))
     if fixture.given_model() and not any(TRAIN in one.needs for one in request.rules):
-        # A model is given and nobody asks about training: it need not run.
+        # A model is given, and no rule is about training: it need not run.
         needed = [one for one in needed if one is not TRAIN]
     progress = progress or Progress(request.image)
     try:
-        with progress:
+        with answering(USAGE), progress:
             evidence = Evidence()
-            Scheduler(bench, needed, evidence, progress).run()
+            Scheduler(rig, needed, evidence, progress).run()
             verdicts = {one: one.verdict(evidence) for one in request.rules}
-            again = look_again(bench, verdicts, evidence, progress) if request.again else {}
-    except (DockerException, requests.RequestException) as error:
-        raise SagegenError(f"the engine failed: {error} – try again", USAGE) from error
+            again = look_again(rig, verdicts, evidence, progress) if request.again else {}
     finally:
         lab.close()
     return Report(request.image, verdicts, time.monotonic() - begun, again)
 
 
 def look_again(
-    bench: Bench, verdicts: dict[Rule, Verdict], evidence: Evidence, progress: Progress
+    rig: Rig, verdicts: dict[Rule, Verdict], evidence: Evidence, progress: Progress
 ) -> dict[Rule, Verdict]:
-    """Repeat what a busy machine can spoil for the rules that were broken; return what was found at first.
+    """Repeat the scenarios that a busy machine can spoil and that a breach was found in.
 
-    The second verdict counts, and the report shows both.
+    Returns the first verdicts on the rules that were judged a second time. The second verdict counts, unless
+    it is SKIP: then the first one stands, and the rule is not among those that are returned.
     """
     broken = {
         one: verdict
         for one, verdict in verdicts.items()
-        if verdict.outcome in (Outcome.FAIL, Outcome.WARN) and any(s.again for s in one.needs)
+        if verdict.outcome in (Outcome.FAIL, Outcome.WARN) and _spoilable(one, evidence)
     }
-    scenarios = list(dict.fromkeys(s for one in broken for s in one.needs if s.again))
-    Scheduler(bench, scenarios, evidence, progress, parallel=1).run()
-    for one in broken:
-        verdicts[one] = one.verdict(evidence)
-    return broken
+    scenarios = list(dict.fromkeys(s for one in broken for s in _spoilable(one, evidence)))
+    Scheduler(rig, scenarios, evidence, progress, parallel=1).run()
+    again = {}
+    for one, first in broken.items():
+        second = one.verdict(evidence)
+        if second.outcome is not Outcome.SKIP:
+            verdicts[one], again[one] = second, first
+    return again
+
+
+def _spoilable(rule: Rule, evidence: Evidence) -> list[Scenario[Any]]:
+    """The scenarios that the verdict was read from and that a busy machine can spoil."""
+    evidence.read.clear()
+    rule.verdict(evidence)
+    return [one for one in rule.needs if one.again and one in evidence.read]
 
 
 class Scheduler:
@@ -167,13 +245,13 @@ class Scheduler:
 
     def __init__(
         self,
-        bench: Bench,
+        rig: Rig,
         scenarios: list[Scenario[Any]],
         evidence: Evidence,
         progress: Progress,
         parallel: int = PARALLEL,
     ) -> None:
-        self._bench = bench
+        self._rig = rig
         # First those for which most others wait.
         self._waiting = sorted(scenarios, key=lambda one: -_followers(one, scenarios))
         self._progress = progress
@@ -190,7 +268,7 @@ class Scheduler:
                 for one in self._ready(list(running.values())):
                     self._waiting.remove(one)
                     self._progress.begin(one)
-                    running[pool.submit(one.run, self._bench, self._evidence)] = one
+                    running[pool.submit(one.run, self._rig, self._evidence)] = one
                 done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     one = running.pop(future)
@@ -201,7 +279,7 @@ class Scheduler:
             if not done_well:
                 # After Ctrl-C the threads notice that their containers are gone, and end.
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._bench.lab.close()
+                self._rig.lab.close()
             pool.shutdown(wait=True)
 
     def _ready(self, running: list[Scenario[Any]]) -> list[Scenario[Any]]:

@@ -50,7 +50,7 @@ class Board:
             self._say(f"{name}: {step}")
 
     def ended(self, name: str, status: str, why: str = "") -> None:
-        """A combination is done; a failure is told at once."""
+        """A combination is done; its failure is shown at once."""
         with self._lock:
             self._ended.add(name)
             seconds = time.monotonic() - self._begun.get(name, time.monotonic())

@@ -52,7 +52,7 @@ def rows(outcome: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def summary(outcome: dict[str, Any]) -> str:
+def headline(outcome: dict[str, Any]) -> str:
     """The run in one line."""
     results = outcome["combinations"]
     passed = sum(result["status"] == "passed" for result in results)
@@ -82,7 +82,7 @@ def show(outcome: dict[str, Any]) -> None:
             console.print(Text(f"{result['id']}: repeated, because {reason}", style="yellow"))
         for rule in result["check_again"]:
             console.print(Text(f"{result['id']}: {rule}", style="yellow"))
-    console.print(Text(summary(outcome)))
+    console.print(Text(headline(outcome)))
 
 
 def write_json(outcome: dict[str, Any], file: Path) -> None:
@@ -116,7 +116,6 @@ def write_html(outcome: dict[str, Any], file: Path) -> None:
             for result, row in zip(results, rows(outcome), strict=True)
         ],
         columns=COLUMNS,
-        summary=summary(outcome),
         passed=sum(result["status"] == "passed" for result in results),
     )
     _write(file, page)

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from mutants import Mutant
 
-from sagegen.check.bench import Payload
-from sagegen.check.containers import make_tar
 from sagegen.check.core import Area, Outcome
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
+from sagegen.check.rig import Payload
 from sagegen.check.run import Request, choose, run
-from sagegen.engine import Engine
+from sagegen.engine import Engine, make_tar
 
 HERE = Path(__file__).parent
 REPOSITORY = f"sagegen-mutants-{uuid.uuid4().hex[:8]}"
@@ -111,6 +110,10 @@ class Bank:
             self._built.append(name)
         return name
 
+    def source(self, name: str) -> str:
+        """A program of the healthy image."""
+        return self._files[name]
+
     def mutant(self, mutant: Mutant) -> str:
         """Make the image of a mutant."""
         if mutant.made == "arm64":
@@ -188,7 +191,8 @@ class Bank:
         return self.check(self.build(f"hostile-{name}", files), rules=rules, patience=patience)
 
     def begin_hostile(self, programs: dict[str, str], rules: tuple[str, ...], patience: float) -> None:
-        """Start checking such images, after all the others."""
+        """Start checking such images and, beside them, the healthy one, after all the others."""
+        self.beside = self._pool.submit(self.check, self.healthy, rules=rules, patience=patience)
         self.hostile = {
             name: self._pool.submit(self.check_hostile, name, program, rules, patience)
             for name, program in programs.items()

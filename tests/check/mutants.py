@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagegen.check import core
-from sagegen.check.scenarios import serving, training
+from sagegen.check.scenarios import bad_jobs, cluster, serving, variants
+from sagegen.check.scenarios import train as job
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
 
 
 #: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
+TRAINING = tuple(rule.id for rule in core.rules() if rule.area is core.Area.TRAIN)
 WEB = rules_of((serving.SERVE,))
-CONFIG = rules_of((training.TRAIN,), (training.VARIANTS,))
+CONFIG = rules_of((job.TRAIN,), (variants.VARIANTS,), (cluster.CLUSTER,))
 SMALL = ("S-75", "SV-03", "SV-04", "S-13")
-END = rules_of((training.TRAIN,), (training.TRAIN, training.BAD), (training.EMPTY,))
+END = rules_of((job.TRAIN,), (job.TRAIN, bad_jobs.BAD), (bad_jobs.EMPTY,))
+NUMBER = "        return int(json.loads(text))\n"
+WRITES = '            write(FAILURE, f"{type(error).__name__}: {error}"[:1024])\n'
 
 
 def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
@@ -90,6 +94,25 @@ SAYS = '    print(f"serving on {PORT}", flush=True)\n'
 PLAIN = "ENTRYPOINT []\n"
 UNPACKS = LOADED + '        with open("/var/unpacked", "wb") as file:\n            file.truncate(6 * 10**9)\n'
 
+READ = "        data = self.rfile.read(size)\n"
+COUNT = '        count = globals()["count"] = globals().get("count", 0) + 1\n'
+IPV6_ONLY = """    request_queue_size = 256
+    address_family = __import__("socket").AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(41, 26, 1)  # IPPROTO_IPV6, IPV6_V6ONLY
+        self.server_address = ("::", PORT)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "model", PORT
+
+"""
+#: PID 1 starts a worker, and another whenever one ends.
+SUPERVISED = (
+    "serve",
+    "    server = Server(",
+    "    while os.fork():\n        os.wait()\n    server = Server(",
+)
+
 MUTANTS = [
     # --- the image at rest
     static("T-02", PLAIN + "RUN chmod -x /opt/program/train", "IMG-12"),
@@ -110,6 +133,10 @@ MUTANTS = [
     static("SV-01", "RUN truncate -s 950M /var/weights"),
     static("SEC-04", "ENV AWS_ACCESS_KEY_ID=AKIA" + "ABCDEFGHIJKLMNOP"),
     static("SEC-04", "RUN HF=hf_" + "abcdefghijklmnopqrstuvwxyz012345 true", name="in-a-command"),
+    static("SEC-04", "ENV DB_" + "PASSWORD=hunter22", name="another-name"),
+    static("SEC-04", "LABEL store=postgresql://" + "me:hunter22@db/models", name="another-scheme"),
+    static("SEC-04", "RUN printf 'machine a login b pass%s hunter22' word > /root/.netrc", name="in-a-file"),
+    static("SEC-04", "RUN printf 'machine a login b pass%s hunter22' word > /root/.netrc\nRUN rm /root/.netrc", name="in-a-layer"),
     # --- training: start and surroundings
     Mutant("T-01", dockerfile=PLAIN + "RUN chmod -x /opt/program/train", rules=END),
     Mutant(
@@ -141,11 +168,13 @@ MUTANTS = [
         "T-78",
         (("train", MAIN, MAIN + '    print("CUDA error")\n    os._exit(1)\n'),),
         "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=all",
-        frozenset({"T-50", "T-51", "T-24"}),
+        frozenset({"T-50", "T-51"}),
         rules=(*END, "T-78"),
     ),
     # --- training: configuration
-    train("T-20", "        return int(json.loads(text))\n", "        return int(text + 0)\n"),
+    train("T-20", NUMBER, "        return int(text + 0)\n", rules=(*CONFIG, "T-20")),
+    train("T-20", "    data = rows(\"train\", 0)\n", "    epochs = 4\n    data = rows(\"train\", 0)\n", rules=END, name="change-nothing"),
+    train("T-20", "    except (ValueError, TypeError):\n        raise", "    except (ValueError, TypeError):\n        return 4\n        raise", rules=END, name="any-value"),
     train(
         "T-16",
         MAIN,
@@ -156,10 +185,10 @@ MUTANTS = [
     train("T-22", MAIN, MAIN + '    assert not any(k.startswith("sagemaker") for k in config("hyperparameters"))\n'),
     train("T-23", MAIN, MAIN + '    assert "_tuning_objective_metric" not in config("hyperparameters")\n'),
     train("T-24", '    epochs = hyperparameter(raw, "epochs", "4")\n', '    if not raw:\n        os._exit(1)\n    epochs = int(raw["epochs"])\n', rules=END),
-    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA, "T-83"),
+    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA),
     train("T-38", '.rglob("*.csv")', '.glob("*.csv")'),
     train("T-41", '["current_host"]\n', '["current_host"]\n    assert current.startswith(("algo-1", "algo-2")), current\n'),
-    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n', "T-83"),
+    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n'),
     train("T-43", RESOURCES, RESOURCES + '    assert resources["network_interface_name"].startswith("eth0")\n'),
     train("T-46", RESOURCES, RESOURCES + '    assert resources.get("current_group_name", "homogeneousCluster") == "homogeneousCluster"\n'),
     train("T-80", MAIN, MAIN + '    if cache := os.environ.get("SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"):\n        os.listdir(cache)\n'),
@@ -167,17 +196,22 @@ MUTANTS = [
     # --- training: the end
     train("T-50", "        sys.exit(1)\n", "        sys.exit(0)\n", rules=END),
     train("T-50", MAIN, MAIN + '    raise RuntimeError("always")\n', name="always-fails", rules=END),
-    train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", "T-24", rules=END),
-    train("T-51", "output/failure", "failure", "T-24", name="wrong-place", rules=END),
+    Mutant("T-50", (("train", "for line in file.read_text().splitlines()", "for line in file.read_bytes().splitlines()"), ("train", "float(cell) for line in data for cell in line.split(\",\")", "len(line) for line in data")), rules=END, name="learns-from-garbage"),
+    train("T-50", MAIN, MAIN + "    time.sleep(10**6)\n", rules=END, name="never-ends"),
+    train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", rules=END),
+    train("T-51", "output/failure", "failure", name="wrong-place", rules=END),
+    train("T-51", WRITES, '            write(FAILURE, "training failed")\n', name="always-the-same", rules=END),
+    train("T-51", WRITES, '            write(FAILURE, "=" * 1100 + f"{type(error).__name__}: {error}")\n', name="banner", rules=END),
     train("T-51", 'write(FAILURE, f"{type', 'write(FAILURE, "Traceback" + "x" * 2000 + f"{type', name="tail-only", rules=END),
     train("T-51", "        main()\n", '        main()\n        write(FAILURE, "fine")\n', name="after-success", rules=("T-51", "T-53")),
-    train("T-53", '        write(ML / "model/model.json"', '        write(ML / "output/data/model.json"', rules=("T-53", "T-74", "T-51", "S-43", "T-55")),
+    train("T-53", '        write(ML / "model/model.json"', '        write(ML / "output/data/model.json"', rules=TRAINING),
     train("S-43", "        main()\n", '        main()\n        os.symlink("model.json", "/opt/ml/model/latest")\n', rules=("S-43", "T-53", "T-74")),
     train("T-55", "        main()\n", "        main()\n        time.sleep(4)\n", rules=("T-55", "T-53", "T-74")),
     train("T-74", '    print(f"training', '    sys.stdout = sys.stderr = open("/tmp/log", "w")\n    print(f"training', rules=("T-74", "T-53")),
     # --- training: interruption and clusters
     train("T-60", "    stop = True\n", "    time.sleep(60)\n", rules=("T-60", "T-61", "T-74")),
     train("T-60", "    stop = True\n", "    pass\n", rules=("T-60", "T-61", "T-74"), name="ignored"),
+    train("T-60", "    stop = True\n", "    CHECKPOINT.unlink()\n    os._exit(1)\n", rules=("T-60", "T-61", "T-74"), name="saves-nothing"),
     Mutant(
         "T-61",
         dockerfile="RUN mv /opt/program/train /opt/program/train.py && printf '#!/bin/bash\\ntrap \"exit 143\" TERM\\n"
@@ -197,7 +231,7 @@ MUTANTS = [
     serve("S-01", SAYS, SAYS + "    sys.exit(3)\n", name="ends"),
     serve("S-01", 'elif self.path == "/metrics":\n', 'elif self.path == "/metrics":\n            os._exit(3)\n', "S-77", name="dies-later"),
     serve("S-03", "    threading.Thread(target=drain).start()\n", "    pass\n"),
-    Mutant("S-03", (("serve", "    end = time.monotonic() + 25\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
+    Mutant("S-03", (("serve", "    draining = True\n", "    os._exit(0)\n"), ("serve", PREDICT, "            time.sleep(0.6)\n" + PREDICT)), rules=("S-03", "S-20", "S-22"), name="cuts-requests"),
     serve("S-06", "    server = Server(", "    if os.fork():\n        while True:\n            signal.pause()\n    server = Server(", rules=("S-06", "S-13")),
     serve("S-10", 'HOST = "0.0.0.0"', 'HOST = "127.0.0.1"'),
     serve("S-10", '"8080"', '"5000"', name="other-port"),
@@ -213,7 +247,7 @@ MUTANTS = [
     serve("S-20", '            elif self.path == "/invocations":\n', '            elif self.path == "/predict":\n'),
     serve("S-21", "    request_queue_size = 256\n", "    request_queue_size = 0\n\n    def process_request(self, request, address):\n        time.sleep(0.4)\n        super().process_request(request, address)\n", rules=("S-21", "S-13", "S-20", "S-22", "S-24")),
     serve("S-22", PREDICT, "            time.sleep(20)\n" + PREDICT, "S-03"),
-    serve("S-23", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int('),
+    serve("S-23", READ, '        if size > 10**7:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n' + READ),
     serve("S-24", KIND, '        if any(h.lower().startswith("x-amzn-junk") for h in self.headers):\n            self.reply(400)\n            return\n' + KIND),
     serve("S-25", KIND, '        if "X-Amzn-SageMaker-Inference-Id" in self.headers:\n            self.reply(400)\n            return\n' + KIND),
     serve("S-26", "        if kind != TEXT:\n", "        if False:\n"),
@@ -247,12 +281,34 @@ MUTANTS = [
     serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', only=BATCH),
     serve("B-04", '"MULTI_RECORD"', '"MultiRecord"', only=BATCH),
     serve("B-04", '"MaxConcurrentTransforms": 4', '"MaxConcurrentTransforms": 40', only=BATCH, name="product"),
-    serve("B-07", "        return self.rfile.read(int(", '        if int(self.headers.get("Content-Length", 0)) > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n        return self.rfile.read(int(', only=BATCH),
+    serve("B-07", READ, '        if size > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n' + READ, only=BATCH),
     serve("B-08", '        if self.headers.get("Transfer-Encoding") == "chunked":\n', "        if False:\n", only=BATCH),
     serve("B-09", PREDICT, "            assert len(body.splitlines()) > 1\n" + PREDICT, only=BATCH),
     serve("B-10", PREDICT, '            body = body if body.endswith(b"\\n") else b"\\n".join(body.split(b"\\n")[1:]) or b"1"\n' + PREDICT, only=BATCH),
     serve("B-11", '        self.send_header("Content-Type", TEXT)\n', '        self.send_header("Content-Type", "text/html")\n', only=BATCH),
     serve("B-12", PREDICT, '            body = b"\\n".join(line for line in body.split(b"\\n") if b"poison" not in line)\n' + PREDICT, only=BATCH),
+    # --- serving: many requests, and requests that are cut short
+    serve("S-01", PREDICT, '            body or os._exit(3)\n' + PREDICT, name="ends-on-an-empty-body"),
+    serve("S-01", READ, READ + "        if len(data) < size:\n            os._exit(3)\n", name="ends-when-a-client-hangs-up"),
+    serve("S-10", "    request_queue_size = 256\n", IPV6_ONLY, name="ipv6-only", patience=60.0),
+    serve("S-12", PING, PING + COUNT + "        time.sleep(1.5 if not in_flight and count % 40 == 0 else 0)\n", name="one-in-forty"),
+    serve("S-20", PREDICT, PREDICT + '            globals()["shared"] = answer\n            time.sleep(0.01)\n            answer = globals()["shared"]\n', name="swapped"),
+    serve("S-20", INVOKE, INVOKE + COUNT + "        if count > 100:\n            self.reply(500)\n            return\n", name="500-later"),
+    serve("S-20", INVOKE, INVOKE + "        if in_flight > 3 and len(body) > 10**6:\n            self.reply(500)\n            return\n", name="large-in-parallel"),
+    serve("S-20", PREDICT, '            body = b"\\n".join(body.splitlines()[:1000])\n' + PREDICT, name="cut"),
+    serve("S-26", '        self.send_header("Content-Type", TEXT)\n', '        self.send_header("Content-Type", TEXT)\n        self.send_header("Content-Type", "text/plain")\n', name="two-content-types"),
+    serve("S-26", 'self.headers.get("Content-Type", TEXT).split(";")[0].strip()', 'self.headers.get("Content-Type", TEXT)', name="charset"),
+    serve("S-28", "self.reply(400, str(error)[:200].encode())\n            return\n        self.stream", "import traceback\n            self.reply(400, traceback.format_exc().encode())\n            return\n        self.stream", name="traceback"),
+    serve("S-28", PREDICT, "            if not body:\n                self.reply(500)\n                return\n" + PREDICT, name="empty-body"),
+    Mutant("S-28", (SUPERVISED, ("serve", PREDICT, "            body or os._exit(3)\n" + PREDICT)), rules=("S-28", "S-20", "S-29"), name="worker-ends"),
+    Mutant("S-29", (SUPERVISED, ("serve", READ, READ + "        if len(data) < size:\n            os._exit(3)\n")), rules=("S-28", "S-20", "S-29"), name="worker-ends-when-a-client-hangs-up"),
+    serve("S-29", PREDICT, PREDICT + '            hoard.append(b"x" * 200_000)\n', name="memory", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + '            hoard.append(open("/dev/null"))\n', name="descriptors", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + COUNT.replace("count", "    count", 1) + "            count % 4 or os.fork() or os._exit(0)\n", name="zombies", rules=("S-29", "S-20")),
+    serve("S-29", PREDICT, PREDICT + '            Path(f"/tmp/{time.monotonic_ns()}").touch()\n', name="files", rules=("S-29", "S-20")),
+    serve("S-29", READ, READ + '        if len(data) < size:\n            hoard.append(open("/dev/null"))\n', name="descriptors-of-cut-uploads", rules=("S-29", "S-20")),
+    serve("S-81", INVOKE, INVOKE + "        print(body[:500])\n", name="bodies"),
+    serve("B-10", PREDICT, '            body = b"\\n".join(body.splitlines()[:1000])\n' + PREDICT, name="cut", only=BATCH),
     # --- multi-model
     Mutant("M-01", dockerfile="LABEL com.amazonaws.sagemaker.capabilities.multi-models=no", only=MODELS),
     serve("M-03", LOADED, LOADED + "    else:\n        load('/opt/ml/model')\n", only=MODELS),

@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
-import docker
 import pytest
 from bank import HERE, Bank, breaches
 
-from sagegen.check.bench import Bench, Payload
-from sagegen.check.containers import Lab, Spec
 from sagegen.check.core import Outcome
 from sagegen.check.fixture import Fixture
 from sagegen.check.limits import Limits
 from sagegen.check.progress import Silent
+from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Request, choose, run
-from sagegen.engine import Engine
+from sagegen.engine import Engine, Lab, Spec
 from sagegen.errors import USAGE, SagegenError
 
 pytestmark = pytest.mark.mutants
@@ -54,7 +52,7 @@ def elsewhere(bank: Bank) -> Iterator[Engine]:
         server.daemon_threads = True
         server.path = "/var/run/docker.sock"  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Engine(docker.DockerClient(base_url=f"tcp://127.0.0.1:{server.server_address[1]}"))
+        yield Engine.at(f"tcp://127.0.0.1:{server.server_address[1]}")
         server.shutdown()
 
 
@@ -85,4 +83,17 @@ def test_a_container_gets_as_many_cpus_as_the_check_was_told_and_its_line_says_s
     finally:
         lab.close()
     assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
-    assert "--cpus=0.5 " in Bench(lab, Fixture(None), None, Limits()).serving(spec)
+    assert "--cpus=0.5 " in Rig(lab, Fixture(None), None, Limits()).serving(spec)
+
+
+def test_a_container_gets_the_variables_that_the_check_was_told_and_its_line_says_so(bank: Bank) -> None:
+    spec = Spec(command=("serve",), environment={"B": "the scenario's own"})
+    lab = Lab(bank.engine, bank.healthy, environment={"A": "x y", "B": "the user's"})
+    try:
+        with lab.container(spec) as box:
+            given = bank.engine.client.api.inspect_container(box.id)["Config"]["Env"]
+    finally:
+        lab.close()
+    assert {"A=x y", "B=the scenario's own"} <= set(given)
+    rig = Rig(lab, Fixture(None), None, Limits())
+    assert "'--env=A=x y' " in rig.serving(spec)

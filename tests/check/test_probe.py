@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from sagegen.check.probe import Address, Client, ask
+from sagegen.check.probe import ENDLESS, Address, Client, Flight, ask
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def hang(connection: socket.socket) -> None:
     "talk, reason",
     [
         (drip, "no complete answer within"),
-        (endless, "the answer does not end|no complete answer within"),
+        (endless, f"{ENDLESS}|no complete answer within"),
         (hang, "no complete answer within"),
         (lambda c: c.sendall(b"hello\r\n"), "not an HTTP answer"),
         (lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "ended before its end"),
@@ -83,6 +83,44 @@ def test_a_good_answer_is_read() -> None:
         found = ask(address, "POST", "/invocations", b"body", seconds=2)
     assert (found.status, found.body, found.headers["a"]) == (201, b"hi", "b")
     assert found.ok
+
+
+def test_a_header_that_comes_twice_is_noticed() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\ncontent-type: c/d\r\nContent-Length: 0\r\n\r\n"
+    with server(lambda c: c.sendall(head)) as address:
+        assert ask(address, "GET", "/ping", seconds=2).repeated == ("content-type",)
+
+
+def test_an_answer_that_comes_before_the_whole_body_is_sent_counts() -> None:
+    with server(lambda c: c.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")) as address:
+        assert ask(address, "POST", "/invocations", b"x" * 2**26, seconds=5).status == 413
+
+
+def test_a_request_in_flight_is_delivered_once_the_server_has_all_of_it() -> None:
+    read_on, flight = threading.Event(), Flight()
+
+    def talk(connection: socket.socket) -> None:
+        read_on.wait(10)
+        while connection.recv(2**16):
+            pass
+
+    with server(talk) as address:
+        body = b"x" * 2**21
+        thread = threading.Thread(
+            target=ask, args=(address, "POST", "/invocations", body), kwargs={"seconds": 5, "flight": flight}
+        )
+        thread.start()
+        while flight.connection is None:
+            time.sleep(0.01)
+        assert not flight.delivered
+        read_on.set()
+        end = time.monotonic() + 5
+        while not flight.delivered and time.monotonic() < end:
+            time.sleep(0.01)
+        assert flight.delivered
+        flight.cut()
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_patience_wears_off() -> None:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sagegen.check import core
-from sagegen.check.bench import Bench
-from sagegen.check.containers import Exit
 from sagegen.check.core import Evidence, Outcome, Skip, Verdict
+from sagegen.check.endpoint import Startup
+from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
-from sagegen.check.probe import Exchange
+from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
+from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Scheduler, look_again
+from sagegen.check.scenarios.batch import Transform, bodies
 from sagegen.check.scenarios.image import IMAGE, Image
-from sagegen.check.scenarios.serving import SERVE, Serving, Startup
-from sagegen.check.scenarios.training import TRAIN, Base, Run, goes_on, repeats
+from sagegen.check.scenarios.interruption import goes_on, repeats
+from sagegen.check.scenarios.invocations import Invocations, variants
+from sagegen.check.scenarios.load import Alone, Load
+from sagegen.check.scenarios.serving import SERVE, Serving
+from sagegen.check.scenarios.stopping import Stop
+from sagegen.check.scenarios.train import TRAIN, Base
+from sagegen.engine import Exit
 
 GOOD = Image(
     "image",
@@ -62,6 +71,46 @@ def test_eleven_gigabytes_fail_where_the_image_is_meant_for_serverless_endpoints
     assert verdict.measured == {"bytes": 11 * 10**9}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPG_KEY=7169605F62C751356D054A26A821E680E5FA6305",
+        "PWD=/opt/program",
+        "TOKENIZERS_PARALLELISM=false",
+        "EOS_TOKEN=end_of_text",
+        "MASK_TOKEN=[MASK]",
+        "MAX_TOKENS=100000",
+        "API_KEY=",
+        "DB_PASSWORD_FILE=/run/secrets/database",
+        "PASSWORD=\nOTHER=something",
+        "HF_TOKEN=$(cat /run/secrets/hf) python fetch.py",
+        "RUN --mount=type=secret,id=token,target=/root/.netrc pip install private",
+        "pip install --extra-index-url https://packages.example/simple",
+        "git clone https://${USER}:${TOKEN}@git.example/repository",
+    ],
+)
+def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
+    image = replace(GOOD, attributes={**GOOD.attributes, "Config": {"Env": [text]}}, history=[text])
+    assert judge("SEC-04", image).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "script, outcome",
+    [
+        ("exec python /opt/serve.py", Outcome.PASS),
+        ('umask 022; exec gunicorn "$@"', Outcome.PASS),
+        ("python /opt/serve.py", Outcome.FAIL),
+        ("exec python /opt/prepare.py; python /opt/serve.py", Outcome.FAIL),
+        ("exec 2>&1; python /opt/serve.py", Outcome.FAIL),
+        ("python /opt/exec serve", Outcome.FAIL),
+    ],
+)
+def test_a_shell_that_becomes_the_program_is_not_pid_1(script: str, outcome: Outcome) -> None:
+    config = {"Entrypoint": ["/bin/sh", "-c", script]}
+    image = replace(GOOD, attributes={**GOOD.attributes, "Config": config})
+    assert judge("T-03", image).outcome is outcome
+
+
 def test_what_a_scenario_skipped_its_rules_skip() -> None:
     evidence = Evidence()
     evidence.add(IMAGE, Skip("no image today"))
@@ -85,16 +134,16 @@ def test_before_a_breach_that_a_busy_machine_can_cause_is_reported_it_is_measure
     times: list[float], outcome: Outcome
 ) -> None:
     left = iter(times)
-    measure = core.scenario("measure", again=True)(lambda bench, evidence: next(left))
-    settled = core.scenario("settled")(lambda bench, evidence: pytest.fail("this needs no second look"))
+    measure = core.scenario("measure", again=True)(lambda rig, evidence: next(left))
+    settled = core.scenario("settled")(lambda rig, evidence: pytest.fail("this needs no second look"))
     fast = made_up("T-01", measure, lambda e: core.passed("fast") if e[measure] < 1 else core.broken("slow"))
     other = made_up("T-02", settled, lambda e: core.broken("as ever"))
     evidence = Evidence()
     evidence.add(settled, None)
-    bench = Bench(NoLab(), None, None, Limits())  # type: ignore[arg-type]
-    Scheduler(bench, [measure], evidence, Silent()).run()
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    Scheduler(rig, [measure], evidence, Silent()).run()
     verdicts = {one: one.verdict(evidence) for one in (fast, other)}
-    first = look_again(bench, verdicts, evidence, Silent())
+    first = look_again(rig, verdicts, evidence, Silent())
     assert verdicts[fast].outcome is outcome
     assert verdicts[other].outcome is Outcome.FAIL
     assert set(first) == ({fast} if len(times) > 1 else set())
@@ -118,15 +167,141 @@ def test_a_ping_that_was_late_once_is_acquitted_only_by_pings_that_wait_for_noth
 ) -> None:
     pings = [Exchange(200, seconds=0.1), Exchange(200, seconds=slowest)]
     startup = Startup("", healthy_seconds=1.0)
-    found = Serving(startup, False, None, False, second_look, load_pings=pings)
+    found = Serving(startup, False, None, False, second_look, load=Load(busy_pings=pings))
     evidence = Evidence()
     evidence.add(SERVE, found)
     rule = next(rule for rule in core.rules() if rule.id == "S-17")
     assert rule.verdict(evidence).outcome is outcome
 
 
+def test_a_breach_that_was_read_elsewhere_is_not_said_to_be_looked_at_twice() -> None:
+    measure = core.scenario("measure", again=True)(lambda rig, evidence: pytest.fail("looked at again"))
+    settled = core.scenario("settled")(lambda rig, evidence: None)
+
+    def judge(found: Evidence) -> Verdict:
+        return core.broken("seen elsewhere") if found[settled] is None else core.passed(found[measure])
+
+    one = core.Rule("T-01", core.Area.TRAIN, "", "", "", (settled, measure), judge)
+    evidence = Evidence()
+    evidence.add(settled, None)
+    evidence.add(measure, "fine")
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    assert look_again(rig, {one: one.verdict(evidence)}, evidence, Silent()) == {}
+
+
+def test_a_second_look_that_sees_nothing_leaves_the_first_verdict() -> None:
+    def vanished(rig: Rig, evidence: Evidence) -> float:
+        raise Skip("the job ended too early")
+
+    measure = core.scenario("measure", again=True)(vanished)
+    one = made_up("T-01", measure, lambda e: core.broken("slow") if e[measure] else core.passed(""))
+    evidence = Evidence()
+    evidence.add(measure, 9.0)
+    rig = Rig(NoLab(), None, None, Limits())  # type: ignore[arg-type]
+    verdicts = {one: one.verdict(evidence)}
+    assert look_again(rig, verdicts, evidence, Silent()) == {}
+    assert verdicts[one].outcome is Outcome.FAIL
+
+
+def serving(**found: Any) -> Evidence:
+    """What an endpoint showed that answers its payload."""
+    good = Exchange(200, b"1\n2\n", {"content-type": "text/csv"})
+    asked = Invocations(golden=good, repeated=[good, good])
+    payload = Payload(b"1,2\n3,4\n", "text/csv")
+    evidence = Evidence()
+    startup = Startup("docker run", healthy_seconds=1.0)
+    evidence.add(SERVE, Serving(startup, False, payload, False, False, **{"asked": asked, **found}))
+    return evidence
+
+
+LOST = Exchange(error="connection reset")
+
+
+@pytest.mark.parametrize(
+    "stop, outcome",
+    [
+        (Stop(Exit(0, 1.0), 3, ()), Outcome.PASS),
+        (Stop(Exit(0, 1.0), 3, (LOST,)), Outcome.FAIL),
+        (Stop(Exit(137, 1.0), 3, ()), Outcome.FAIL),
+        (Stop(Exit(None, 30.0), 3, ()), Outcome.FAIL),
+        (Stop(Exit(0, 1.0), 0, ()), Outcome.SKIP),
+    ],
+    ids=["answered", "lost", "killed", "deaf", "nothing-in-flight"],
+)
+def test_a_stop_passes_only_where_a_request_was_in_flight_and_answered(stop: Stop, outcome: Outcome) -> None:
+    rule = next(rule for rule in core.rules() if rule.id == "S-03")
+    assert rule.verdict(serving(stop=stop)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "answer, outcome",
+    [
+        (b"0.3000001\n", Outcome.PASS),  # batches of other sizes round differently
+        (b"0.4\n", Outcome.FAIL),  # another request's
+        (b"0.3\n0.4\n", Outcome.FAIL),  # with a line of another request's
+        (b"0.3\n0.3\n", Outcome.FAIL),  # of two records, where one was sent
+    ],
+)
+def test_an_answer_under_load_is_wrong_where_it_is_what_another_request_gets(
+    answer: bytes, outcome: Outcome
+) -> None:
+    alone = [Alone(b"1,2\n", Exchange(200, b"0.3\n"), True), Alone(b"3,4\n", Exchange(200, b"0.4\n"), True)]
+    load = Load(alone=alone, mixed=[(alone[0], Exchange(200, answer)), (alone[1], alone[1].answer)])
+    rule = next(rule for rule in core.rules() if rule.id == "S-20")
+    assert rule.verdict(serving(load=load)).outcome is outcome
+
+
+def test_an_answer_that_also_differs_alone_is_not_compared() -> None:
+    alone = [Alone(b"1,2\n", Exchange(200, b"0.3\n"), True), Alone(b"3,4\n", Exchange(200, b"0.4\n"), True)]
+    load = Load(
+        alone=alone,
+        mixed=[(alone[0], Exchange(200, b"0.4\n"))],
+        asked_again={alone[0].body: Exchange(200, b"0.4\n")},
+    )
+    rule = next(rule for rule in core.rules() if rule.id == "S-20")
+    assert rule.verdict(serving(load=load)).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "payload, expected",
+    [
+        (Payload(b"1,2\n3,4\n", "text/csv; header=absent"), [b"1,2\n", b"3,4\n1,2\n"]),
+        (Payload(b"[[1], [2]]", "application/json"), [b"[[1]]", b"[[2], [1]]"]),
+        (
+            Payload(b'{"instances": [1, 2]}', "application/json"),
+            [b'{"instances": [1]}', b'{"instances": [2, 1]}'],
+        ),
+        (Payload(b'{"text": "a"}', "application/json"), [b'{"text": "a"}']),
+        (Payload(b"\x93NUMPY", "application/x-npy"), [b"\x93NUMPY"]),
+    ],
+)
+def test_requests_under_load_differ_where_the_payload_has_records(
+    payload: Payload, expected: list[bytes]
+) -> None:
+    assert variants(payload)[:2] == expected
+
+
+def test_a_large_body_whose_answer_is_larger_than_the_check_reads_was_taken() -> None:
+    good = Exchange(200, b"1\n", {"content-type": "text/csv"})
+    asked = Invocations(golden=good, repeated=[good], large=Exchange(error=ENDLESS))
+    rule = next(rule for rule in core.rules() if rule.id == "S-23")
+    assert rule.verdict(serving(asked=asked)).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_line_of_a_batch_rule_makes_the_request_that_was_sent(number: int, tmp_path: Path) -> None:
+    payload = Payload(b"1,2\n3,4\n5,6\n7,8\n", "text/csv")
+    (tmp_path / "PAYLOAD").write_bytes(payload.body)
+    _, body, command = bodies(payload)[number]
+    made = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert made.stdout == body
+    line = Transform(Startup("docker run"), payload, by_lines=True, content_type="text/csv").line(command)
+    assert line.startswith(f"docker run # meanwhile: {command} | curl -i -H 'Content-Type: text/csv'")
+    assert "--data-binary @- http://localhost:8080/invocations" in line
+
+
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:
-    return core.Rule(identity, "", core.Level.MUST, core.Area.TRAIN, "", "", "", (needs,), judge)
+    return core.Rule(identity, core.Area.TRAIN, "", "", "", (needs,), judge)
 
 
 def log(*lines: str) -> Run:

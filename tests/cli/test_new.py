@@ -13,7 +13,7 @@ import copier
 import pytest
 import yaml
 from cli_tools import SAGEGEN, fails
-from helpers import ROOT, tree
+from helpers import ROOT, commit, git, tree
 
 from sagegen.render import render
 
@@ -86,7 +86,16 @@ def test_dry_run_writes_nothing(run, here):
         (["--data", "keras_backend=jax"], "keras_backend does not apply to the other answers – leave it out"),
         (["--data", "project_name=My_Model"], "project_name is refused: Use 2 to 50 lower-case letters"),
         (["--data", "aws_region=Frankfurt"], "aws_region is refused: Name a region as AWS spells it"),
-        (["--data", "base_image=Not An Image"], "base_image is refused: Name an image"),
+        (["--data", "base_image=slm"], "base_image cannot be slm: choose slim, custom. Did you mean slim?"),
+        (["--data", "base_image=cuda"], "base_image is refused: for GPU only: choose slim or custom"),
+        (
+            ["--data", "base_image=custom"],
+            "base_image_name has no default – add --data base_image_name=VALUE",
+        ),
+        (
+            ["--data", "base_image=python:3.13-slim-trixie", "--data", "python_version=3.11"],
+            "python:3.13-slim-trixie brings Python 3.13, but python_version is 3.11: change one of them",
+        ),
         (["--data", "github_actions=perhaps"], "github_actions cannot be perhaps: choose true, false."),
         (["--answers", "none.yml"], "cannot read none.yml: No such file or directory – name a YAML file"),
         (["--answers", "."], "cannot read .: Is a directory – name a YAML file"),
@@ -106,6 +115,58 @@ def test_a_wrong_command_line_is_one_line_and_status_2(run, here, arguments, say
     before = tree(here)
     assert says in fails(run("new", "out", "--defaults", *arguments), 2)
     assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    "line,says",
+    [
+        (r'project_name: "my-model\n"', "project_name is refused: Use 2 to 50"),
+        (r'aws_region: "us-east-1\n"', "aws_region is refused: Name a region"),
+        (r'base_image: "python:3.13-slim\n"', "base_image_name is refused: Name an image"),
+        (r'description: "a\x1b[31m"', "description is refused: Use one line"),
+        (r'description: "a\u202eb"', "description is refused: Use one line"),
+        (r'"\e[31m": red', "No such question: \N{REPLACEMENT CHARACTER}[31m."),
+        ("project_name: [churn]", "project_name must be text, not ['churn'] – write it in quotes"),
+        ("project_name:", "project_name must be text, not empty"),
+        ("description: 2026-01-01", "description must be text, not 2026-01-01"),
+        ("framework: yes", "framework must be text, not True"),
+        ("github_actions: [true]", "github_actions cannot be [True]: choose true, false."),
+        ("description: 2026-13-01", "a.yml is not YAML"),
+        ("description: " + 2000 * "[", "a.yml is not YAML"),
+    ],
+)
+def test_a_wrong_answer_in_a_file_is_named(run, here, line, says):
+    (here / "a.yml").write_text(line + "\n")
+    said = fails(run("new", "out", "--defaults", "--answers", "a.yml"), 2)
+    assert says in said and said.isprintable()
+
+
+def test_half_a_character_in_an_argument_is_refused(run):
+    assert "description is refused: Use one line" in fails(
+        run("new", "out", "--defaults", "--data", b"description=a\xffb"), 2
+    )
+
+
+@pytest.mark.parametrize(
+    "image", ["a//b", "a/:1", "a:", "a::1", "-a/b", "a/b-", "A/b", "a@sha256:0", "a:1:2", "a b/c"]
+)
+def test_an_image_name_that_docker_refuses_is_refused(run, image):
+    done = run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}")
+    assert "base_image_name is refused: Name an image" in fails(done, 2)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["debian:13", "registry.example.com:5000/team/a__b/c-d.e:1.0_x", f"ubuntu:24.04@sha256:{64 * 'a'}"],
+)
+def test_an_image_name_that_docker_takes_is_taken(run, image):
+    assert run("new", "out", "--defaults", "--dry-run", "--data", f"base_image={image}").returncode == 0
+
+
+def test_a_number_without_quotes_is_the_version_that_it_shows(run, here):
+    (here / "a.yml").write_text("python_version: 3.11\n")
+    assert run("new", "out", "--defaults", "--answers", "a.yml").returncode == 0
+    assert answers(here / "out")["python_version"] == "3.11"
 
 
 def test_without_a_terminal_open_questions_are_named(run, here):
@@ -128,6 +189,42 @@ def test_an_empty_folder_is_filled(run, here, dest):
     assert run("new", dest, "--defaults").returncode == 0
     assert (here / dest / "Dockerfile").is_file()
     assert not list((here / dest).glob(".sagegen-*"))
+
+
+@pytest.mark.parametrize(
+    "dest,name", [("churn", "churn"), (".", "here"), ("My_Modèle--2", "my-modele-2"), ("a" * 60, "a" * 50)]
+)
+def test_the_project_is_named_after_its_folder(run, here, dest, name):
+    done = run("new", dest, "--defaults")
+    assert done.returncode == 0, done.stderr
+    assert answers(here / dest)["project_name"] == name
+    assert (f"The project is called {name}" in done.stdout) == (name not in (dest, "here"))
+    assert done.stdout.endswith("make test\n")
+
+
+def test_a_name_that_is_given_beats_the_folder_s(run, here):
+    assert run("new", "churn", "--defaults", "--data", "project_name=other").returncode == 0
+    assert answers(here / "churn")["project_name"] == "other"
+
+
+def test_a_folder_that_names_no_project_is_refused(run, here):
+    assert "add --data project_name=NAME" in fails(run("new", "模型", "--defaults"), 2)
+    assert list(here.iterdir()) == []
+
+
+def test_a_repository_that_was_just_created_is_filled_and_its_files_stay(run, here):
+    out = here / "out"
+    out.mkdir()
+    stays = {"README.md": "mine", "LICENSE": "mine", ".gitignore": "mine"}
+    for name, content in stays.items():
+        (out / name).write_text(content)
+    commit(out, "made by a hosting service")
+    done = run("new", "out", "--defaults")
+    assert done.returncode == 0, done.stderr
+    assert {name: (out / name).read_text() for name in stays} == stays
+    assert "README.md  kept: it is yours" in done.stdout
+    assert (out / "Dockerfile").exists() and not list(out.glob(".sagegen-*"))
+    assert git(out, "diff", "--stat", "HEAD") == "", "git sees a change of what was there"
 
 
 def test_force_replaces_what_is_the_template_s_and_keeps_what_is_the_user_s(run, here):
@@ -202,6 +299,26 @@ sagegen.cli.main()
     assert list(here.iterdir()) == []
 
 
+def test_no_proof_is_shown_for_an_image_that_no_matrix_built_on(tmp_path, monkeypatch, capsys):
+    from sagegen import new, proof
+
+    known = {"date": "2026-11-20", "image_bytes": 587_000_000, "tests": 64, "rules": 90}
+    monkeypatch.setattr(proof, "proofs", lambda: {"sklearn-gpu-fastapi": known})
+    for base in ("debian:13", "cuda"):
+        new.new(tmp_path / base[:4], True, ("device=gpu", f"base_image={base}"), None, False, False)
+    assert "Proven" not in capsys.readouterr().out
+
+
+def test_an_old_answers_file_still_names_its_image(run, here):
+    """Before it was a choice, base_image held the name of the image."""
+    assert run("new", "one", "--defaults").returncode == 0
+    old = answers(here / "one") | {"base_image": "registry.example.com/python:3.13"}
+    (here / "old.yml").write_text(yaml.safe_dump(old))
+    assert run("new", "two", "--answers", "old.yml").returncode == 0
+    assert "ARG BASE_IMAGE=registry.example.com/python:3.13\n" in (here / "two/Dockerfile").read_text()
+    assert answers(here / "two")["base_image"] == "custom"
+
+
 def test_help_version_and_no_command(run):
     assert run("--help").returncode == 0
     assert run().stdout == run("--help").stdout
@@ -251,5 +368,10 @@ def test_the_wheel_is_a_template_too(tmp_path, here):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    subprocess.run([*SAGEGEN, "new", "checkout", "--defaults"], cwd=here, check=True, capture_output=True)
-    assert tree(here / "out") == tree(here / "checkout")
+    same = ["new", "checkout", "--defaults", "--data", "project_name=out"]
+    subprocess.run([*SAGEGEN, *same], cwd=here, check=True, capture_output=True)
+    wheel, checkout = tree(here / "out"), tree(here / "checkout")
+    wheel.pop(".copier-answers.yml")  # a checkout may know its commit, a wheel of no release cannot
+    checkout.pop(".copier-answers.yml")
+    assert wheel == checkout
+    assert "No update will reach this repository: sagegen 0.1.0.dev0 is not a release." in done.stdout

@@ -46,12 +46,39 @@ def test_a_whole_conversation(terminal, here):
     assert not (here / "churn/.github").exists()
 
 
+def test_the_folder_s_name_is_proposed(terminal, here):
+    it = terminal("new", "Churn_2", "--data", "framework=sklearn", "--data", "device=cpu")
+    it.sees("Name of the repository", "churn-2")
+
+
 def test_an_impossible_choice_is_shown_disabled_with_its_reason(terminal):
     it = terminal("new", "--data", "framework=pytorch", "--data", "device=cpu")
     answer_names(it)
     it.sees("Python inside the image", "3.11", "not proven for PyTorch on CPU: choose 3.13")
     it.types(ARROW_DOWN + ENTER)  # the arrow skips what is disabled
-    it.sees("Image to build on", "python:3.13-slim")
+    it.sees("Image to build on", "python:3.13-slim", "for GPU only: choose slim or custom")
+
+
+def test_a_base_image_of_one_s_own_is_named(terminal, here):
+    it = terminal("new", "churn", "--data", "framework=sklearn", "--data", "device=cpu")
+    answer_names(it)
+    it.sees("Python inside the image")
+    it.types(ENTER)
+    it.sees("Image to build on")
+    it.types(ARROW_DOWN + ENTER)  # the arrow skips CUDA, which is disabled
+    it.sees("Name of that image")
+    it.types("python:3.11-slim" + ENTER)
+    it.sees("python:3.11-slim brings Python 3.11")
+    it.types("\x15debian:13" + ENTER)
+    it.sees("Server that answers")
+    it.types(ENTER)
+    it.sees("Region of the ECR")
+    it.types(ENTER)
+    it.sees("Add a GitHub workflow")
+    it.types(ENTER)
+    assert it.ends() == 0
+    assert "ARG BASE_IMAGE=debian:13\n" in (here / "churn/Dockerfile").read_text()
+    assert "Proven" not in it.screen()
 
 
 def test_an_invalid_name_is_refused_at_the_prompt_and_can_be_mended(terminal):
@@ -90,6 +117,7 @@ PROMPTS = {
     "device": "Instances that train",
     "python_version": "Python inside the image",
     "base_image": "Image to build on",
+    "base_image_name": "Name of that image",
     "stack": "Server that answers",
     "aws_region": "Region of the ECR",
     "github_actions": "Add a GitHub workflow",
@@ -105,13 +133,15 @@ def test_ctrl_c_at_any_prompt_leaves_nothing(terminal, here, at):
         "keras_backend": "jax",
         "device": "cpu",
         "python_version": "3.13",
-        "base_image": "python:3.13-slim",
+        "base_image": "custom",
+        "base_image_name": "python:3.13-slim",
         "stack": "flask",
         "aws_region": "us-east-1",
         "github_actions": "true",
     }
-    if at == "framework":
-        values.pop("keras_backend")
+    for question, without in (("framework", "keras_backend"), ("base_image", "base_image_name")):
+        if at == question:
+            values.pop(without)
     given = [part for name, value in values.items() if name != at for part in ("--data", f"{name}={value}")]
     it = terminal("new", *given)
     it.sees(PROMPTS[at])

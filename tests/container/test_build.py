@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import http.server
+import io
 import json
 import os
 import re
 import subprocess
+import threading
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,7 +57,7 @@ def test_an_edit_of_the_model_reuses_every_layer_below_the_code(repository: Path
 
     assert again.returncode == 0
     after = layers(IMAGE)
-    code = len(before) - 3  # COPY src, compileall and WORKDIR are the code's own
+    code = len(before) - 4  # COPY src, compileall, WORKDIR and the import of model.py are the code's own
     assert before[:code] == after[:code]
     assert before[code] != after[code], "the edit did not reach the image"
     ran = [line for line in again.stderr.splitlines() if "RUN" in line and "uv pip install" in line]
@@ -77,3 +84,125 @@ def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(reposit
         requirements.write_text(original)
     assert failed.returncode != 0
     assert "no-such-package-of-sagegen" in failed.stderr
+
+
+def wheel(name: str) -> bytes:
+    """A wheel of version 1.0 with one module, as a package index of your own would serve it."""
+    out = io.BytesIO()
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(f"{name}.py", "HERE = True\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{info}/WHEEL", tag)
+        record = "".join(f"{entry},,\n" for entry in (f"{name}.py", f"{info}/METADATA", f"{info}/WHEEL"))
+        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+    return out.getvalue()
+
+
+@contextmanager
+def edited(repository: Path, **texts: str) -> Iterator[None]:
+    """The repository with lines added to some of its files, until the block ends."""
+    names = {"requirements": "requirements.txt", "apt": "apt.txt", "model": "src/model.py"}
+    originals = {names[key]: (repository / names[key]).read_text() for key in texts}
+    for key, text in texts.items():
+        (repository / names[key]).write_text(originals[names[key]] + text)
+    try:
+        yield
+    finally:
+        for name, text in originals.items():
+            (repository / name).write_text(text)
+
+
+def in_image(program: str) -> str:
+    run = ["docker", "run", "--rm", "--entrypoint", "python", IMAGE, "-c", program]
+    return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_missing_system_library_fails_the_build_and_apt_txt_brings_it(repository: Path) -> None:
+    needs = {"requirements": "lightgbm==4.6.0\n", "model": "\nimport lightgbm  # noqa: E402, F401\n"}
+    with edited(repository, **needs):
+        failed = build(repository)
+    assert failed.returncode != 0
+    assert "libgomp.so.1" in failed.stderr
+    assert "add Python packages to requirements.txt, Debian's to apt.txt" in failed.stderr
+    with edited(repository, apt="libgomp1  # LightGBM computes with it\n", **needs):
+        built = build(repository)
+    assert built.returncode == 0, built.stderr[-2000:]
+
+
+def test_wheels_constraints_and_lists_of_the_requirements_folder_are_installed(repository: Path) -> None:
+    folder = repository / "requirements"
+    folder.mkdir()
+    (folder / "ourwheel-1.0-py3-none-any.whl").write_bytes(wheel("ourwheel"))
+    (folder / "more.txt").write_text("idna\n")
+    (folder / "constraints.txt").write_text("idna==3.10\n")
+    lines = [
+        "./requirements/ourwheel-1.0-py3-none-any.whl",
+        "-r requirements/more.txt",
+        "-c requirements/constraints.txt",
+    ]
+    with edited(repository, requirements="\n".join(lines) + "\n"):
+        built = build(repository)
+    assert built.returncode == 0, built.stderr[-2000:]
+    program = "import ourwheel; from importlib.metadata import version; print(version('idna'))"
+    assert in_image(program) == "3.10"
+
+
+class PrivateIndex(http.server.BaseHTTPRequestHandler):
+    """A package index with one package, for one user."""
+
+    def __init__(self, *arguments: object, password: str, **options: object) -> None:
+        self._wanted = "Basic " + base64.b64encode(f"robot:{password}".encode()).decode()
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        file = "ourpackage-1.0-py3-none-any.whl"
+        pages = {
+            "/simple/ourpackage/": f'<a href="/{file}">{file}</a>'.encode(),
+            f"/{file}": wheel("ourpackage"),
+        }
+        body = pages.get(self.path)
+        allowed = self.headers["Authorization"] == self._wanted
+        self.send_response(401 if not allowed else 404 if body is None else 200)
+        if not allowed:
+            self.send_header("WWW-Authenticate", "Basic")
+        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/zip")
+        self.send_header("Content-Length", str(len(body or b"") if allowed else 0))
+        self.end_headers()
+        if allowed and self.command == "GET":
+            self.wfile.write(body or b"")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("way", ["netrc", "url"])
+def test_the_password_of_a_package_index_is_nowhere_in_the_image(
+    repository: Path, tmp_path: Path, way: str
+) -> None:
+    password = f"hunter2-{way}"
+    handler = functools.partial(PrivateIndex, password=password)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as index:
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine 127.0.0.1 login robot password {password}\n")
+        user = f"robot:{password}@" if way == "url" else ""
+        url = f"http://{user}127.0.0.1:{index.server_port}/simple"
+        secret = f"--secret id=netrc,src={netrc}" if way == "netrc" else ""
+        with edited(repository, requirements="ourpackage==1.0\n"):
+            built = build(repository, f"--network host --build-arg PIP_EXTRA_INDEX_URL={url} {secret}")
+        index.shutdown()
+    assert built.returncode == 0, built.stderr[-2000:]
+    assert in_image("import ourpackage; print(ourpackage.HERE)") == "True"
+    history = subprocess.check_output(["docker", "history", "--no-trunc", IMAGE])
+    found = [password.encode() in history, password in json.dumps(inspect())]
+    exported = subprocess.check_output(["docker", "save", IMAGE])
+    assert not any(found)
+    assert password.encode() not in exported
+
+
+def inspect() -> object:
+    return json.loads(subprocess.check_output(["docker", "image", "inspect", IMAGE]))

@@ -97,7 +97,7 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
     [
         (CSV, b"", 400, "no body"),
         (CSV, b"1,2,3\n", 400, "2 values"),
-        (CSV, b"1,x\n", 400, "row 1, column 'b': could not convert string to float: 'x'"),
+        (CSV, b"1,x\n", 400, "row 1, column 'b': 'x' is not a number"),
         (CSV, b"1,2\n3\n", 400, "row 2 has 1"),
         (CSV, b"a,c\n1,2\n", 400, "'b' is missing"),
         (CSV, b"a,b\n", 400, "no rows"),
@@ -193,8 +193,18 @@ def test_a_large_csv_gives_the_same_rows_as_a_small_one(first: str, rest: str) -
     assert many.tolist() == [[1, 2]] * 20_000
 
 
+@pytest.mark.parametrize("name", ["1", " 1"])
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_a_header_of_declared_names_is_one_even_if_they_are_numbers(name: str, count: int) -> None:
+    assert payloads.decode(lines(f"{name},2\n", "3,4", count), CSV, ("1", "2")).tolist() == [[3, 4]] * count
+
+
 def test_the_bad_row_of_a_large_csv_is_named() -> None:
     assert "row 20001, column 'b'" in refusal(lines("", "1,2", 20_000) + b"1,x\n", CSV).reason
+
+
+def fail(*_: object) -> None:
+    raise ValueError
 
 
 cells = st.one_of(
@@ -235,16 +245,19 @@ cells = st.one_of(
 def test_a_body_gives_the_same_answer_below_and_above_the_size_for_arrow(
     accepts_missing: bool, rows: list[str], end: str, first: str
 ) -> None:
-    def answer(threshold: int) -> Any:
+    body = (first.format(end) + end.join(rows)).encode()
+
+    def answer(threshold: int, *, careful: bool = False) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decoding, "LARGE_CHARACTERS", threshold)
-            body = (first.format(end) + end.join(rows)).encode()
+            if careful:
+                patch.setattr(decoding, "_few_numbers", fail)
             try:
                 return repr(payloads.decode(body, CSV, FEATURES, accepts_missing).tolist())
             except RequestError as error:
                 return error.reason
 
-    assert answer(0) == answer(10**9)
+    assert answer(0) == answer(10**9) == answer(10**9, careful=True)
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,15 @@ request and response objects would cost more than the prediction.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import Future
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask, Response
 
-from byoc.common.processes import say
-from byoc.serving import loaded_model as model_service
-from byoc.serving import turns
-from byoc.serving.loaded_model import Service
+from byoc.errors import RequestError
+from byoc.processes import say
+from byoc.serving import loaded_model
+from byoc.serving.loaded_model import LoadedModel
 
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -22,37 +21,37 @@ STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HT
 class Predictor:
     """A WSGI application around a loaded model."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.app = _other_routes(service)
-        if service.batches:
-            say(f"batches hold {service.request_threads} requests at most: SAGEMAKER_MODEL_SERVER_THREADS")
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self.app = _other_routes(model)
+        if model.concurrency > (threads := model.settings.request_threads):
+            say(f"batches hold {threads} requests at most: SAGEMAKER_MODEL_SERVER_THREADS")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         if environ["PATH_INFO"] == "/invocations" and environ["REQUEST_METHOD"] == "POST":
             return self._invocations(environ, start_response)
-        turns.end()
         return self.app(environ, start_response)
 
     def _invocations(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        body = _read(environ, self._service.max_body_bytes)
-        if body is None:
-            response = self._service.too_large()
+        limit = self._model.settings.payload_bytes
+        body = _read(environ, limit)
+        if limit and len(body) > limit:
+            reason = f"the body is larger than {limit} bytes; send smaller batches"
+            response = self._model.refused(RequestError(413, reason))
         else:
-            if not self._service.batches and self._service.is_short(len(body)):
-                model_service.INLINE.inc()
-            else:
-                turns.end()
-            ask = self._service.submit if self._service.batches else self._service.invoke
-            answer = ask(body, environ.get("CONTENT_TYPE") or None, environ.get("HTTP_ACCEPT"))
-            response = answer.result() if isinstance(answer, Future) else answer
-        headers = [("Content-Type", response.media_type), ("Content-Length", str(len(response.body)))]
+            content_type = environ.get("CONTENT_TYPE") or None
+            response = self._model.invoke(body, content_type, environ.get("HTTP_ACCEPT"), environ)
+        headers = [
+            ("Content-Type", response.media_type),
+            ("Content-Length", str(len(response.body))),
+            *response.headers.items(),
+        ]
         start_response(STATUS_LINES[response.status], headers)
         return [response.body]
 
 
-def _other_routes(service: Service) -> Flask:
+def _other_routes(model: LoadedModel) -> Flask:
     app = Flask(__name__, static_folder=None)
 
     @app.route("/ping", methods=["GET", "POST"])
@@ -66,18 +65,19 @@ def _other_routes(service: Service) -> Flask:
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int | str]:
-        return service.execution_parameters()
+        return dict(model.settings.execution_parameters)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        response = model_service.metrics()
+        response = loaded_model.metrics()
         return Response(response.body, response.status, content_type=response.media_type)
 
     return app
 
 
-def _read(environ: WSGIEnvironment, limit: int) -> bytes | None:
-    """The request's body, declared or chunked, or None if it exceeds the limit."""
-    declared = int(environ.get("CONTENT_LENGTH") or limit + 1)
-    body: bytes = environ["wsgi.input"].read(min(declared, limit + 1))
-    return body if len(body) <= limit else None
+def _read(environ: WSGIEnvironment, limit: int) -> bytes:
+    """The request's body, declared or chunked. Of one over the limit, if there is one, limit + 1 bytes."""
+    declared = environ.get("CONTENT_LENGTH")
+    sizes = [*([int(declared)] if declared else []), *([limit + 1] if limit else [])]
+    body: bytes = environ["wsgi.input"].read(min(sizes, default=-1))
+    return body

@@ -1,6 +1,6 @@
 """What gunicorn imports, once or in each worker: loads the model, then offers the application."""
 
-from byoc.serving.loaded_model import Service
+from byoc.serving.loaded_model import LoadedModel
 from predictor import Predictor
 
-app = Predictor(Service())
+app = Predictor(LoadedModel())

@@ -37,4 +37,4 @@ fi || {
     [[ -s $opt_ml/output/failure ]] && echo "FailureReason: $(<"$opt_ml/output/failure")" >&2
     exit "$code"
 }
-echo "model: $opt_ml/model · report: $opt_ml/output/data/evaluation.json"
+echo "model: $opt_ml/model · other output: $opt_ml/output/data"

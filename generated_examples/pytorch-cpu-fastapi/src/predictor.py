@@ -1,8 +1,7 @@
 """The web application that SageMaker talks to: /ping, /invocations, /execution-parameters and /metrics.
 
 Most routes are FastAPI's, as are those that you add. /invocations is plain ASGI: for a small model FastAPI's
-request and response objects, and a hop to a thread, would each cost more than the prediction. Where that is
-known to be short, byoc/serving/shortcut.py gets its answer here before ASGI begins.
+request and response objects, and a hop to a thread, would each cost more than the prediction.
 """
 
 import asyncio
@@ -14,33 +13,32 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from byoc.common.processes import end_hung_worker
-from byoc.serving import affinity
-from byoc.serving import loaded_model as model_service
-from byoc.serving.loaded_model import Service
+from byoc.errors import RequestError
+from byoc.serving import loaded_model
+from byoc.serving.loaded_model import INLINE, LoadedModel
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = Iterable[tuple[bytes, bytes]]
 
-# How much of a body that is too large is read to its end.
+# How much of a body that is refused is read to its end: a client that still sends would miss the answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before its request was complete."""
 
 
 class Predictor:
     """An ASGI application around a loaded model."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        #: Whether predictions may be made on the event loop.
-        self.answers_at_once = not service.batches
-        self._threads = ThreadPoolExecutor(
-            service.request_threads, thread_name_prefix="predict", initializer=affinity.unpin
-        )
-        self._hung = 0
-        self.app = _other_routes(service)
-        # Reached only with a wrong method, which is then refused as FastAPI does it.
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._threads = ThreadPoolExecutor(model.concurrency, thread_name_prefix="predict")
+        # Bytes of large bodies that have arrived and are not answered yet.
+        self._waiting_bytes = 0
+        self.app = _other_routes(model)
+        # Reached only with another method than POST, which Starlette then refuses.
         self.app.router.routes.append(Route("/invocations", self._invocations, methods=["POST"]))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -50,88 +48,106 @@ class Predictor:
         else:
             await self.app(scope, receive, send)
 
-    def answer_at_once(self, body: bytes, headers: Headers) -> model_service.Response | None:
-        """Answer an invocation before anything else happens; None if that may take its time.
-
-        Cheaper than a thread, or a task. If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn
-        replaces a worker that never comes back.
-        """
-        size = len(body)
-        if size > self._service.max_body_bytes or not (self.answers_at_once and self._service.is_short(size)):
-            return None
-        model_service.INLINE.inc()
-        return self._service.invoke(body, *_types(headers))
-
     async def _invocations(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = await self._body(receive)
-        if body is None:
-            return  # the client left
-        if isinstance(body, model_service.Response):
-            response = body
-        elif at_once := self.answer_at_once(body, scope["headers"]):
-            response = at_once
-        elif self._service.batches:
-            response = await asyncio.wrap_future(self._service.submit(body, *_types(scope["headers"])))
-        else:
-            response = await self._invoke_in_thread(body, *_types(scope["headers"]))
-        headers = [
-            (b"content-type", response.media_type.encode()),
-            (b"content-length", str(len(response.body)).encode()),
-        ]
-        if response is body:  # there may be more to come, which nobody will read
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
-
-    async def _body(self, receive: Receive) -> bytes | model_service.Response | None:
-        """The request's body, declared or chunked; a refusal; or None if the client left."""
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message["body"]
-            return body if len(body) <= self._service.max_body_bytes else self._service.too_large()
         try:
-            async with asyncio.timeout(self._service.timeout_seconds):
-                return await self._rest(message, receive)
-        except TimeoutError:
-            return self._service.too_slow_a_client()
-
-    async def _rest(self, message: Message, receive: Receive) -> bytes | model_service.Response | None:
-        """Throw away what exceeds the limit, for a while: a client that still sends would miss the answer."""
-        limit = self._service.max_body_bytes
-        parts: list[bytes] = []
-        size = 0
-        while message["type"] == "http.request":
-            size += len(message["body"])
-            if size <= limit:
-                parts.append(message["body"])
-            else:
-                parts.clear()
-            if size > limit + DISCARDED_BYTES:
-                return self._service.too_large()
-            if not message.get("more_body"):
-                return b"".join(parts) if size <= limit else self._service.too_large()
             message = await receive()
-        return None
+            if message.get("more_body"):
+                response = await self._large(scope, message, receive)
+            elif message["type"] == "http.request":
+                response = await self._respond(scope, message["body"])
+            else:
+                return
+        except ClientLeft:
+            return
+        except RequestError as error:  # there may be more of the body, which would look like the next request
+            response = self._model.refused(error)
+            await _send(send, response, closes=True)
+            return
+        await _send(send, response, closes=self._model.is_draining)
 
-    async def _invoke_in_thread(
-        self, body: bytes, content_type: str | None, accept: str | None
-    ) -> model_service.Response:
+    async def _respond(self, scope: Message, body: bytes) -> loaded_model.Response:
+        """Predict on the event loop if that is known to be short, else in a thread.
+
+        If the guess is wrong, `serve` answers /ping meanwhile, and gunicorn replaces a worker that hangs.
+        """
+        if len(body) > (limit := self._model.settings.payload_bytes) and limit:
+            raise self._too_large()
+        headers = scope["headers"]
+        content_type, accept = _types(headers)
+        if self._model.is_short(len(body)):
+            INLINE.inc()
+            return self._model.invoke(body, content_type, accept, headers)
+        seconds = self._model.settings.timeout_seconds
         loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._threads, self._service.invoke, body, content_type, accept)
+        answer = loop.run_in_executor(self._threads, self._model.invoke, body, content_type, accept, headers)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), self._service.timeout_seconds)
+            return await asyncio.wait_for(asyncio.shield(answer), seconds)
         except TimeoutError:
-            self._hung += 1
-            answer.add_done_callback(self._came_back)
-            if self._hung >= self._service.request_threads:
-                loop.call_later(1, end_hung_worker)  # once this answer is out
-            return self._service.too_slow()
+            raise RequestError(504, f"the prediction took longer than {seconds} s") from None
 
-    def _came_back(self, answer: object) -> None:
-        self._hung -= 1
+    async def _large(self, scope: Message, message: Message, receive: Receive) -> loaded_model.Response:
+        """Answer a request whose body comes in several parts."""
+        parts: list[bytes] = []
+        try:
+            seconds = self._model.settings.timeout_seconds
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._read(parts, message, receive)
+            except TimeoutError:
+                raise RequestError(408, f"the body was not complete after {seconds} s") from None
+            body = b"".join(parts)
+            parts[:] = [body]
+            return await self._respond(scope, body)
+        finally:
+            self._waiting_bytes -= sum(map(len, parts))
+
+    async def _read(self, parts: list[bytes], message: Message, receive: Receive) -> None:
+        """Read a body to its end. One that is refused is thrown away as it comes."""
+        refusal: RequestError | None = None
+        size, limit = 0, self._model.settings.payload_bytes
+        while message["type"] == "http.request":
+            part = message["body"]
+            size += len(part)
+            if not refusal:
+                parts.append(part)
+                self._waiting_bytes += len(part)
+                if limit and size > limit:
+                    refusal = self._too_large()
+                elif size > loaded_model.LARGE_BYTES and self._is_full(size):
+                    refusal = loaded_model.no_memory()
+                if refusal:
+                    self._waiting_bytes -= sum(map(len, parts))
+                    parts.clear()
+                    refused_at = size
+            if refusal and (not message.get("more_body") or size > refused_at + DISCARDED_BYTES):
+                raise refusal
+            if not message.get("more_body"):
+                return
+            message = await receive()
+        raise ClientLeft
+
+    def _is_full(self, size: int) -> bool:
+        """Whether there is no memory for a body to wait. One alone may have any size within the limit."""
+        return self._waiting_bytes > max(size, self._model.settings.waiting_bytes)
+
+    def _too_large(self) -> RequestError:
+        limit = self._model.settings.payload_bytes
+        return RequestError(413, f"the body is larger than {limit} bytes; send smaller batches")
 
 
-def _types(headers: Headers) -> tuple[str | None, str | None]:
+async def _send(send: Send, response: loaded_model.Response, closes: bool) -> None:
+    headers = [
+        (b"content-type", response.media_type.encode()),
+        (b"content-length", str(len(response.body)).encode()),
+        *((name.encode(), value.encode()) for name, value in response.headers.items()),
+    ]
+    if closes:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def _types(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:
     """A request's Content-Type and Accept."""
     content_type = accept = None
     for name, value in headers:
@@ -142,21 +158,21 @@ def _types(headers: Headers) -> tuple[str | None, str | None]:
     return content_type, accept
 
 
-def _other_routes(service: Service) -> FastAPI:
+def _other_routes(model: LoadedModel) -> FastAPI:
     app = FastAPI(openapi_url=None)
 
     @app.api_route("/ping", methods=["GET", "POST"])
     async def ping() -> Response:
         # Each ping on a connection of its own: a kept one could lead to a worker that is busy (S-17).
-        return Response(headers={"Connection": "close"})
+        return Response(status_code=503 if model.is_draining else 200, headers={"Connection": "close"})
 
     @app.get("/execution-parameters")
     async def execution_parameters() -> Response:
-        return JSONResponse(service.execution_parameters())
+        return JSONResponse(dict(model.settings.execution_parameters))
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        response = model_service.metrics()
+        response = loaded_model.metrics()
         return Response(response.body, response.status, media_type=response.media_type)
 
     return app

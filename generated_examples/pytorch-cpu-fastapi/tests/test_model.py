@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from byoc import payloads
-from byoc.common import framework, paths
-from byoc.training import job
-from byoc.training import metric_definitions as metrics
-
 try:
+    import numpy as np
+
+    from byoc import framework, job, metrics, paths, payloads
+
     framework.prepare(threads=1)
     import model
 except ModuleNotFoundError as missing:
-    pytest.skip(f"{missing.name} is not installed here; `make setup` installs it", allow_module_level=True)
+    why = f"{missing.name} is not installed here; `make setup` installs what requirements.txt lists"
+    pytest.skip(why, allow_module_level=True)
 
 LOCAL_TEST = Path(__file__).parent.parent / "local_test"
 PAYLOADS = LOCAL_TEST / "payloads"

@@ -15,9 +15,9 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from byoc.common.errors import JobError
-from byoc.common.paths import atomic
-from byoc.training.job import Job
+from byoc.errors import JobError
+from byoc.job import Job
+from byoc.paths import atomic
 
 FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")
@@ -81,19 +81,32 @@ def predict(model: Pipeline, inputs: np.ndarray) -> np.ndarray:
 
 
 def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All CSV files of a channel: features of shape [rows, 4] and species as indexes of shape [rows]."""
-    rows: list[dict[str, str]] = []
-    for file in sorted(channel.rglob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as lines:
-            rows += csv.DictReader(lines)
-    if not rows:
-        raise JobError(f"channel {channel.name!r} has no rows in CSV files")
-    try:
-        features = np.array([[row[name] for name in FEATURES] for row in rows], dtype=np.float32)
-        labels = np.array([SPECIES.index(row["species"]) for row in rows])
-    except (KeyError, ValueError, TypeError) as error:
-        raise JobError(f"channel {channel.name!r} does not hold the expected columns: {error}") from error
-    return features, labels
+    """All CSV files of a channel: features of shape [rows, 4] and species as indexes of shape [rows].
+
+    Hidden files and folders are left out. Raises JobError that names the file, the line and what is in it.
+    """
+    features: list[list[float]] = []
+    labels: list[int] = []
+    files = [f.relative_to(channel) for f in sorted(channel.rglob("*")) if f.is_file()]
+    for file in files:
+        if file.suffix != ".csv" or any(part.startswith(".") for part in file.parts):
+            continue
+        with (channel / file).open(newline="", encoding="utf-8-sig") as lines:  # some begin with a mark
+            table = csv.DictReader(lines)
+            if missing := {"species", *FEATURES} - {*(table.fieldnames or ())}:
+                raise JobError(f"{file} has the columns {table.fieldnames}, but not {sorted(missing)}")
+            for row in table:
+                try:
+                    features.append([float(row[name]) for name in FEATURES])
+                    labels.append(SPECIES.index(row["species"]))
+                except (ValueError, TypeError):
+                    raise JobError(
+                        f"{file}, line {table.line_num}: needs a species of {SPECIES} and numbers, has {row}"
+                    ) from None
+    if not labels:
+        found = ", ".join(map(str, files[:10])) or "no file"
+        raise JobError(f"channel {channel.name!r} has no rows in .csv files; it holds {found}")
+    return np.array(features, dtype=np.float32), np.array(labels)
 
 
 def evaluate(job: Job[Hyperparameters], model: object, epochs: int) -> None:

@@ -7,7 +7,7 @@ from sagegen.check.reports import Report
 
 
 def render(report: Report) -> str:
-    """A table per area, then what to mend."""
+    """A table per area, then what to fix."""
     lines = [f"# sagegen check `{report.image}`", "", report.summary, *report.notes, ""]
     for area, verdicts in report.by_area().items():
         lines += [f"## {area}", "", "| | Rule | | Found |", "|---|---|---|---|"]
@@ -18,7 +18,7 @@ def render(report: Report) -> str:
         lines.append("")
     wrong = {r: v for r, v in report.verdicts.items() if v.outcome in (Outcome.FAIL, Outcome.WARN)}
     if wrong:
-        lines += ["## To mend", ""]
+        lines += ["## To fix", ""]
     for rule, verdict in wrong.items():
         lines += [f"### {verdict.outcome} {rule.id} {rule.title}", "", f"{rule.why} **{rule.fix}**", ""]
         if verdict.line:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
-from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule, skipped
+from sagegen.check.endpoint import LINES
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.batch import TRANSFORM, Transform, claimed_bytes
+from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.serving import SERVE
 
 PAGE = "your-algorithms-batch-code"
@@ -31,9 +33,7 @@ def _records(evidence: Evidence) -> Transform:
 
 @rule(
     "B-02",
-    Level.PLATFORM,
     Area.BATCH,
-    "Serves with SAGEMAKER_BATCH=True, as local mode writes it",
     why="The service sets true, the SDK's local mode True.",
     fix="Compare the variable without regard to case.",
     page=PAGE,
@@ -48,9 +48,7 @@ def batch_variable(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-03",
-    Level.PLATFORM,
     Area.BATCH,
-    "Serves with every variable of a transform job",
     why="Payload size, strategy and concurrency are set where the user chose them.",
     fix="Read SAGEMAKER_MAX_PAYLOAD_IN_MB, SAGEMAKER_BATCH_STRATEGY and SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
     " with defaults.",
@@ -66,9 +64,7 @@ def batch_variables(evidence: Evidence) -> Verdict:
 
 @rule(
     "B-04",
-    Level.OPTIONAL,
     Area.BATCH,
-    "GET /execution-parameters: valid, or a fast 404",
     why="A transform job asks before its first request; a hang or a wrong answer delays or misleads it.",
     fix='{"MaxConcurrentTransforms": 8, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}; their product'
     " is at most 100 MB.",
@@ -110,9 +106,7 @@ def _wrong(answer: Exchange) -> str | None:
 
 @rule(
     "B-07",
-    Level.IF_USED,
     Area.BATCH,
-    "Takes the payload that it promises",
     why="MaxPayloadInMB of /execution-parameters becomes the size of the job's requests.",
     fix="Let the server's limit and /execution-parameters come from the same number.",
     page=BATCH,
@@ -125,36 +119,36 @@ def promised_payload(evidence: Evidence) -> Verdict:
     evidence[SERVE].answered()
     answer, size = found.claimed, claimed_bytes(found.parameters)
     if answer is None or answer.status is None or answer.status in (413, 502, 503, 504):
-        return broken(f"{size / 1e6:.0f} MB: {answer}", found.startup.line, bytes=size)
+        line = found.line(f'yes "$(cat PAYLOAD)" | head -c {size}')
+        return broken(f"{size / 1e6:.0f} MB: {answer}", line, bytes=size)
     return passed(f"{size / 1e6:.0f} MB: {answer}", bytes=size)
 
 
 @rule(
     "B-08",
-    Level.PLATFORM,
     Area.BATCH,
-    "Takes chunked bodies without a Content-Length",
     why="With MaxPayloadInMB=0 a transform job streams each file in HTTP chunks.",
     fix="Use a server that decodes chunked requests (wsgi.input_terminated in Flask and gunicorn).",
     page=BATCH,
     needs=(TRANSFORM, SERVE),
 )
 def chunked(evidence: Evidence) -> Verdict:
-    found = _ready(evidence)
+    found, asked = _ready(evidence), evidence[SERVE].asked
     golden = evidence[SERVE].answered()
     answer = found.chunked
+    line = found.line(more=" -H 'Transfer-Encoding: chunked'")
     if answer is None or not answer.ok:
-        return broken(str(answer), found.startup.line)
-    if len(answer.body) != len(golden.body):
-        return broken(f"{len(answer.body)} bytes instead of {len(golden.body)}", found.startup.line)
-    return passed("the same answer")
+        return broken(str(answer), line)
+    if asked.steady and answer.body != golden.body:
+        return broken(f"{len(answer.body)} bytes that differ from the answer to the same body", line)
+    if asked.steady_lines and lines(answer) != lines(golden):
+        return broken(f"{lines(answer)} lines instead of {lines(golden)}", line)
+    return passed("the same answer" if asked.steady else "an answer; they differ from call to call")
 
 
 @rule(
     "B-09",
-    Level.PLATFORM,
     Area.BATCH,
-    "One record, several, or a whole file",
     why="SplitType and BatchStrategy decide how many records a request holds.",
     fix="Predict on as many rows as there are.",
     page=BATCH,
@@ -162,17 +156,15 @@ def chunked(evidence: Evidence) -> Verdict:
 )
 def any_number(evidence: Evidence) -> Verdict:
     found = _records(evidence)
-    for name, (_, answer) in found.bodies.items():
-        if not answer.ok and answer.status != 413:
-            return broken(f"{name}: {answer}", found.startup.line)
-    return passed(f"up to {max(count for count, _ in found.bodies.values())} records")
+    for body in found.bodies:
+        if not body.answer.ok and body.answer.status != 413:
+            return broken(f"{body.name}: {body.answer}", found.line(body.command))
+    return passed(f"up to {max(body.records for body in found.bodies)} records")
 
 
 @rule(
     "B-10",
-    Level.RECOMMENDED,
     Area.BATCH,
-    "As many records come back as were sent",
     why="The job joins outputs to inputs by position: one too few, and all that follow are wrong.",
     fix="One output line per input line, whether or not the last one ends in a newline.",
     page="batch-transform-data-processing",
@@ -180,19 +172,22 @@ def any_number(evidence: Evidence) -> Verdict:
 )
 def same_number(evidence: Evidence) -> Verdict:
     found = _records(evidence)
-    for name, (count, answer) in found.bodies.items():
-        if answer.ok and (got := len(answer.body.splitlines())) != count:
-            return broken(
-                f"{name}: {count} records in, {got} out", found.startup.line, sent=count, received=got
-            )
+    if not evidence[SERVE].asked.steady_lines:
+        raise Skip("the number of lines differs from call to call: they are no records")
+    for body in found.bodies:
+        if not body.answer.ok:
+            continue
+        if content_type(body.answer) not in LINES:
+            raise Skip("the answer has no lines to count, see B-11")
+        if (got := lines(body.answer)) != body.records:
+            text = f"{body.name}: {body.records} records in, {got} out"
+            return broken(text, found.line(body.command), sent=body.records, received=got)
     return passed("equal for every number")
 
 
 @rule(
     "B-11",
-    Level.PLATFORM,
     Area.BATCH,
-    "The answer's Content-Type is the Accept",
     why="Joining inputs and outputs needs both in the same type.",
     fix="Produce the type that Accept names, and say so in Content-Type.",
     page="batch-transform-data-processing",
@@ -200,22 +195,19 @@ def same_number(evidence: Evidence) -> Verdict:
 )
 def same_type(evidence: Evidence) -> Verdict:
     found = _records(evidence)
-    answer = next(answer for _, answer in found.bodies.values())
+    answer = found.bodies[0].answer
     if not answer.ok:
         raise Skip("the model does not answer, see B-09")
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_type(answer)
     if kind != found.content_type:
-        return broken(
-            f"Accept: {found.content_type} gives Content-Type: {kind or 'none'}", found.startup.line
-        )
+        line = found.line(found.bodies[0].command)
+        return broken(f"Accept: {found.content_type} gives Content-Type: {kind or 'none'}", line)
     return passed(kind)
 
 
 @rule(
     "B-12",
-    Level.PLATFORM,
     Area.BATCH,
-    "A bad record fails fast, or keeps its place",
     why="It fails its whole file: with a 4xx at once, or with a placeholder line that keeps the order.",
     fix="Answer 400 naming the record, or write ERROR in its place; never drop it.",
     page="batch-transform-errors",
@@ -224,11 +216,16 @@ def same_type(evidence: Evidence) -> Verdict:
 def poison(evidence: Evidence) -> Verdict:
     found = _records(evidence)
     answer, after = found.poisoned, found.after_poison
+    line = found.line("{ head -n 1 PAYLOAD; echo poison; head -n 1 PAYLOAD; }")
     if answer is None or answer.status is None or answer.status >= 500:
-        return broken(f"a bad record among good ones: {answer}", found.startup.line)
-    if answer.ok and len(answer.body.splitlines()) != 3:
-        got = len(answer.body.splitlines())
-        return broken(f"3 records with a bad one in, {got} out", found.startup.line)
+        return broken(f"a bad record among good ones: {answer}", line)
+    if answer.ok and lines(answer) != 3:
+        return broken(f"3 records with a bad one in, {lines(answer)} out", line)
     if after is None or not after.ok:
-        return broken(f"the next good request: {after}", found.startup.line)
+        return broken(f"the next good request: {after}", line)
     return passed(f"HTTP {answer.status}", status=answer.status)
+
+
+def content_type(answer: Exchange) -> str:
+    """The media type of an answer, without parameters."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import re
 
-from sagegen.check.core import Area, Evidence, Level, Skip, Verdict, broken, doubtful, passed, rule, skipped
-from sagegen.check.probe import Exchange
-from sagegen.check.scenarios.features import ATTRIBUTES, BIDIRECTIONAL, SESSION, STREAM, Answers
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.scenarios.features import (
+    ATTRIBUTES,
+    BIDIRECTIONAL_LABEL,
+    FEATURES,
+    SESSION,
+    STREAM,
+    Conversation,
+    Features,
+)
 from sagegen.check.scenarios.image import IMAGE
-from sagegen.check.scenarios.serving import SERVE, STREAM_PATH
+from sagegen.check.scenarios.invocations import STREAM_PATH
+from sagegen.check.scenarios.serving import SERVE
 
 PAGE = "your-algorithms-inference-code"
 RUNTIME = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"
-BIDIRECTIONAL_LABEL = "com.amazonaws.sagemaker.capabilities.bidirectional-streaming"
 SESSION_ID = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*;\sExpires=\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
 
 @rule(
     "S-27",
-    Level.IF_USED,
     Area.SERVE,
-    "Custom attributes come back",
     why="The client gets X-Amzn-SageMaker-Custom-Attributes only if the container sets it in its answer.",
     fix="Set the header, at most 1024 visible ASCII characters.",
     page=RUNTIME,
-    needs=(ATTRIBUTES,),
+    needs=(FEATURES,),
 )
 def custom_attributes(evidence: Evidence) -> Verdict:
-    found = evidence[ATTRIBUTES]
-    value = _answer(found, 0).headers.get("x-amzn-sagemaker-custom-attributes", "")
+    found = evidence[FEATURES]
+    value = found.answered(ATTRIBUTES)[0].headers.get("x-amzn-sagemaker-custom-attributes", "")
     if not re.fullmatch(r"[\x20-\x7e]{1,1024}", value):
         return broken(f"X-Amzn-SageMaker-Custom-Attributes: {value[:80]!r}", found.startup.line)
     return passed(value[:80])
@@ -36,17 +41,15 @@ def custom_attributes(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-60",
-    Level.IF_USED,
     Area.SERVE,
-    "A response stream arrives piece by piece",
     why="A proxy or server that buffers turns a stream into one late answer.",
     fix="Answer with HTTP chunks, flush each, and switch proxy buffering off.",
     page="realtime-endpoints-test-endpoints",
-    needs=(STREAM,),
+    needs=(FEATURES,),
 )
 def response_stream(evidence: Evidence) -> Verdict:
-    found = evidence[STREAM]
-    answer = _answer(found, 0)
+    found = evidence[FEATURES]
+    (answer,) = found.answered(STREAM)
     first, total = answer.first_byte_seconds or 0.0, answer.seconds
     if answer.headers.get("transfer-encoding", "").lower() != "chunked":
         return broken("the answer is not chunked", found.startup.line)
@@ -61,34 +64,26 @@ def response_stream(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-70",
-    Level.IF_USED,
     Area.SERVE,
-    "Stateful sessions open and go on",
     why="The session's ID and its end travel in a header whose form SageMaker checks.",
     fix="On NEW_SESSION answer X-Amzn-SageMaker-Session-Id: <id>; Expires=YYYY-MM-DDTHH:MM:SSZ.",
     page="stateful-sessions",
-    needs=(SESSION,),
+    needs=(FEATURES,),
 )
 def sessions(evidence: Evidence) -> Verdict:
-    found = evidence[SESSION]
-    header = _answer(found, 0).headers.get("x-amzn-sagemaker-session-id", "")
+    found = evidence[FEATURES]
+    opened, went_on = found.answered(SESSION)
+    header = opened.headers.get("x-amzn-sagemaker-session-id", "")
     if not SESSION_ID.fullmatch(header):
         return broken(f"X-Amzn-SageMaker-Session-Id: {header[:80]!r}", found.startup.line)
-    if not _answer(found, 1).ok:
-        return broken(f"in the session: {_answer(found, 1)}", found.startup.line)
+    if not went_on.ok:
+        return broken(f"in the session: {went_on}", found.startup.line)
     return passed(header[:80])
-
-
-def _answer(found: Answers, index: int) -> Exchange:
-    found.startup.healthy()
-    return found.exchanges[index]
 
 
 @rule(
     "S-65",
-    Level.IF_USED,
     Area.SERVE,
-    "The label says that there are bidirectional streams",
     why="Without it SageMaker does not open such a connection.",
     fix=f"LABEL {BIDIRECTIONAL_LABEL}=true",
     page=PAGE,
@@ -97,7 +92,7 @@ def _answer(found: Answers, index: int) -> Exchange:
 def bidirectional_label(evidence: Evidence) -> Verdict:
     image, found = evidence[IMAGE], evidence[SERVE].healthy()
     labelled = (image.config.get("Labels") or {}).get(BIDIRECTIONAL_LABEL)
-    if found.websocket_status == 101 and not labelled:
+    if found.asked.websocket_status == 101 and not labelled:
         return doubtful(f"{STREAM_PATH} accepts a WebSocket, but the label is missing", found.line)
     if not labelled:
         return skipped("not claimed, and not offered")
@@ -108,62 +103,58 @@ def bidirectional_label(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-66",
-    Level.IF_USED,
     Area.SERVE,
-    "Bidirectional streams are WebSockets on port 8080",
     why="SageMaker opens ws://container:8080/invocations-bidirectional-stream.",
     fix="Answer the upgrade there with 101.",
     page=PAGE,
-    needs=(BIDIRECTIONAL,),
+    needs=(FEATURES,),
 )
 def handshake(evidence: Evidence) -> Verdict:
-    found = evidence[BIDIRECTIONAL]
-    found.startup.healthy()
-    return passed("101") if found.status == 101 else broken(f"HTTP {found.status}", found.startup.line)
+    found = evidence[FEATURES]
+    status = found.talked().status
+    return passed("101") if status == 101 else broken(f"HTTP {status}", found.startup.line)
 
 
 @rule(
     "S-67",
-    Level.IF_USED,
     Area.SERVE,
-    "WebSocket pings get a pong",
     why="SageMaker pings every 60 s, and closes the connection after five without an answer.",
     fix="Answer each Ping frame with a Pong of the same payload.",
     page=PAGE,
-    needs=(BIDIRECTIONAL,),
+    needs=(FEATURES,),
 )
 def pong(evidence: Evidence) -> Verdict:
-    found = evidence[BIDIRECTIONAL]
-    _opened(found.status)
-    if found.pong_seconds is None or found.pong_seconds > 2:
+    found = evidence[FEATURES]
+    seconds = _opened(found).pong_seconds
+    if seconds is None or seconds > 2:
         return broken("no pong within 2 s", found.startup.line)
-    return passed(f"{1000 * found.pong_seconds:.0f} ms", seconds=round(found.pong_seconds, 4))
+    return passed(f"{1000 * seconds:.0f} ms", seconds=round(seconds, 4))
 
 
 @rule(
     "S-68",
-    Level.IF_USED,
     Area.SERVE,
-    "Text, binary and fragmented messages",
     why="SageMaker forwards each part of a payload as a frame: text, binary, or a fragment of a message.",
     fix="Use a complete WebSocket library, and answer Close with Close.",
     page=PAGE,
-    needs=(BIDIRECTIONAL,),
+    needs=(FEATURES,),
 )
 def frames(evidence: Evidence) -> Verdict:
-    found = evidence[BIDIRECTIONAL]
-    _opened(found.status)
-    if found.pong_seconds is None:
+    found = evidence[FEATURES]
+    conversation = _opened(found)
+    if conversation.pong_seconds is None:
         raise Skip("no pong to see it by, see S-67")
-    survived = found.survived or {}
+    survived = conversation.survived or {}
     for kind in ("text", "binary", "fragmented"):
         if not survived.get(kind):
             return broken(f"a {kind} message ends the connection", found.startup.line)
-    if not found.closed:
+    if not conversation.closed:
         return broken("Close is not answered", found.startup.line)
     return passed("all three, and Close")
 
 
-def _opened(status: int) -> None:
-    if status != 101:
+def _opened(found: Features) -> Conversation:
+    conversation = found.talked()
+    if conversation.status != 101:
         raise Skip("no WebSocket, see S-66")
+    return conversation

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sagegen.check.core import (
     Area,
     Evidence,
-    Level,
     Verdict,
     broken,
     doubtful,
@@ -17,17 +17,16 @@ from sagegen.check.core import (
     unclaimed,
 )
 from sagegen.check.limits import Limits
+from sagegen.check.pages import DOCKERFILE, INFERENCE
 from sagegen.check.scenarios.image import IMAGE, Image
 
 STATIC = Area.STATIC
 NEEDS = (IMAGE,)
-TRAINING_PAGE = "your-algorithms-training-algo-dockerfile"
-SERVING_PAGE = "your-algorithms-inference-code"
 ROOT = ("", "0", "root", "0:0", "root:root", "0:root", "root:0")
 
 
 def _command(image: Image, name: str) -> Verdict:
-    """Who gets the argument, and whether it can run."""
+    """Whether a program gets the argument `name`, and can run."""
     if image.entrypoint:
         return passed(f"the ENTRYPOINT gets the argument {name}")
     program = image.programs.get(name)
@@ -42,12 +41,10 @@ def _command(image: Image, name: str) -> Verdict:
 
 @rule(
     "T-02",
-    Level.MUST,
     STATIC,
-    "`train` can be found and executed",
     why="Without an ENTRYPOINT Docker looks for an executable `train` on the PATH, and the job dies at once.",
     fix="Put an executable `train` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def train_command(evidence: Evidence) -> Verdict:
@@ -56,12 +53,10 @@ def train_command(evidence: Evidence) -> Verdict:
 
 @rule(
     "S-02",
-    Level.MUST,
     STATIC,
-    "`serve` can be found and executed",
     why="Without an ENTRYPOINT Docker looks for an executable `serve` on the PATH; else no endpoint starts.",
     fix="Put an executable `serve` on the PATH (COPY --chmod=0755), or set an exec-form ENTRYPOINT.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def serve_command(evidence: Evidence) -> Verdict:
@@ -70,30 +65,29 @@ def serve_command(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-03",
-    Level.MUST,
     STATIC,
-    "ENTRYPOINT in exec form",
     why="In shell form PID 1 is a shell that keeps SIGTERM to itself and drops the argument `train`.",
     fix='Write ENTRYPOINT ["program", "argument"] instead of ENTRYPOINT program argument.',
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def exec_form(evidence: Evidence) -> Verdict:
     image = evidence[IMAGE]
     shell = len(image.entrypoint) > 1 and re.search(r"(^|/)(ba|da|z)?sh$", image.entrypoint[0])
     if shell and image.entrypoint[1] in ("-c", "-lc", "-ec"):
+        script = image.entrypoint[2] if len(image.entrypoint) > 2 else ""
+        if re.search(r"(^|[;&\n])\s*exec\s[^;&|\n]+$", script.strip()):
+            return passed("a shell that becomes the program with exec: PID 1 is the program")
         return broken(f"ENTRYPOINT is a shell: {image.entrypoint}", image.line)
     return passed("exec form" if image.entrypoint else "no ENTRYPOINT")
 
 
 @rule(
     "T-04",
-    Level.MUST,
     STATIC,
-    "tini is not the ENTRYPOINT",
     why="SageMaker's documentation forbids it: tini gets confused by the arguments train and serve.",
     fix="Let your own program be PID 1: it forwards SIGTERM and passes on exit codes.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_tini(evidence: Evidence) -> Verdict:
@@ -106,12 +100,10 @@ def no_tini(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-07",
-    Level.MUST,
     STATIC,
-    "Nothing is baked under /opt/ml",
     why="SageMaker mounts its own /opt/ml: what the image has there may be invisible.",
     fix="Keep programs elsewhere, for example in /opt/program.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
@@ -129,12 +121,10 @@ def nothing_in_opt_ml(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-10",
-    Level.MUST,
     STATIC,
-    "The image runs as root",
     why="SageMaker makes /opt/ml for root; another user can write neither model nor failure file.",
     fix="Remove USER from the Dockerfile, or end it with USER root.",
-    page=SERVING_PAGE,
+    page=INFERENCE,
     needs=NEEDS,
 )
 def root_user(evidence: Evidence) -> Verdict:
@@ -147,12 +137,10 @@ def root_user(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-76",
-    Level.PLATFORM,
     STATIC,
-    "No NVIDIA driver in the image",
     why="The driver comes from the host; a second one in the image hides it and CUDA does not start.",
     fix="Install the CUDA runtime only: no nvidia-smi, no libcuda but in compat/ and stubs/.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_driver(evidence: Evidence) -> Verdict:
@@ -164,9 +152,7 @@ def no_driver(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-77",
-    Level.OBSERVED,
     STATIC,
-    "GPU images ask for the driver's libraries",
     why="The NVIDIA runtime gives a container only the devices and libraries that these variables name.",
     fix="ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     page="https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html",
@@ -184,9 +170,7 @@ def gpu_variables(evidence: Evidence) -> Verdict:
 
 @rule(
     "T-81",
-    Level.RECOMMENDED,
     STATIC,
-    "The image has /bin/sh",
     why="Remote debugging of a training job opens a shell inside the container.",
     fix="Use a base image with a shell rather than a distroless one.",
     page="train-remote-debugging",
@@ -199,9 +183,7 @@ def has_shell(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-01",
-    Level.OBSERVED,
     STATIC,
-    "The manifest is Docker's, not OCI's",
     why="CreateModel refuses OCI manifests and indexes: an image that trains well cannot be hosted.",
     fix="docker buildx build --provenance=false --sbom=false -o type=image,oci-mediatypes=false,push=true",
     page="https://github.com/aws/amazon-sagemaker-feedback/issues/180",
@@ -219,9 +201,7 @@ def docker_manifest(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-04",
-    Level.MUST,
     STATIC,
-    "Built for the instances' processor",
     why="All training, batch and most hosting instances are linux/amd64: others end in `exec format error`.",
     fix="Build with --platform linux/amd64 (linux/arm64 only for hosting on Graviton).",
     page="realtime-endpoints-graviton",
@@ -239,12 +219,10 @@ def architecture(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-11",
-    Level.RECOMMENDED,
     STATIC,
-    "No VOLUME under /opt/ml",
     why="An anonymous volume there competes with SageMaker's own mounts and can hide data or models.",
     fix="Remove VOLUME /opt/ml… from the Dockerfile; the base image may have it too.",
-    page=TRAINING_PAGE,
+    page=DOCKERFILE,
     needs=NEEDS,
 )
 def no_volume(evidence: Evidence) -> Verdict:
@@ -255,9 +233,7 @@ def no_volume(evidence: Evidence) -> Verdict:
 
 @rule(
     "IMG-12",
-    Level.RECOMMENDED,
     STATIC,
-    "`train` and `serve` are well-formed scripts",
     why="A CRLF after the shebang, or no shebang, ends in `no such file` or `exec format error`.",
     fix="Save the files with LF (.gitattributes: * text=auto eol=lf), begin with #!, and set the x bit.",
     page="https://github.com/aws/amazon-sagemaker-examples/issues/744",
@@ -282,19 +258,34 @@ SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
     "an AWS secret key": re.compile(r"(?i)aws_secret_access_key\s*[=:]\s*['\"]?[A-Za-z0-9/+]{30,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    "a GitHub token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})"),
+    "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
-    "a password in a URL": re.compile(r"https?://[^/\s:@]+:(?!\$)[^/\s:@]{3,}@"),
-    "a password": re.compile(r"(?i)\b[A-Z_]*(PASSWORD|SECRET|API_KEY|ACCESS_TOKEN)=(?!\$|\s|$)\S{6,}"),
+    "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{20,}"),
+    "a PyPI token": re.compile(r"\bpypi-AgE[A-Za-z0-9_-]{40,}"),
+    "an npm token": re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"),
+    "a Google API key": re.compile(r"\bAIza[A-Za-z0-9_-]{35}"),
+    "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
+    "a web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
+    "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@'\"]*:(?![$<{])[^/\s:@'\"]{3,}@"),
+    "a header with a credential": re.compile(r"(?i)authorization:\s*(bearer|basic|token)\s+(?![$<{])\S{8,}"),
+    "a password": re.compile(
+        r"(?i)(?<![\w.])(?![a-z0-9_.-]*(?:bos|eos|pad|unk|mask|sep|cls|stop|start|end|max|min|num)_?token)"
+        r"(?:[a-z0-9]+[_.-])*"
+        r"(?:pass|passw(?:or)?d|passphrase|pwd|secret|(?:secret|api|access|private)[_-]?key|token|credentials?)"
+        r" ?(?:=|: ?)['\"]?"
+        r"(?!(?:true|false|none|null|required|optional|disabled|enabled)\b|[$<{\[/.`]|\d+\b|[a-z]+://)"
+        r"[^\s'\"]{6,}"
+    ),
+    "a login": re.compile(r"(?i)\bmachine\s+\S+\s+login\s+\S+\s+password\s+(?![$<{])\S{3,}"),
+    "a registry's login": re.compile(r'"auth"\s*:\s*"[A-Za-z0-9+/=]{8,}"'),
 }
 
 
 @rule(
     "SEC-04",
-    Level.RECOMMENDED,
     STATIC,
-    "No secrets in the image's settings",
-    why="ENV, labels and build commands can be read by everybody who may pull the image.",
+    why="ENV, labels, build commands and every layer can be read by everybody that may pull the image.",
     fix="Use build secrets (RUN --mount=type=secret) and, at run time, roles or Secrets Manager.",
     page="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     needs=NEEDS,
@@ -304,18 +295,23 @@ def no_secrets(evidence: Evidence) -> Verdict:
     labels = [f"{key}={value}" for key, value in (image.config.get("Labels") or {}).items()]
     places = {"ENV": image.config.get("Env") or [], "LABEL": labels, "a build command": image.history}
     for place, texts in places.items():
-        for text in texts:
-            for what, pattern in SECRETS.items():
-                if pattern.search(text):
-                    return broken(f"{place} holds {what}", f"docker history --no-trunc {image.name}")
+        if what := _secret(texts):
+            return broken(f"{place} holds {what}", f"docker history --no-trunc {image.name}")
+    for path, text in image.credentials.items():
+        if what := _secret([text]):
+            place, _, layer = path.partition(" ")
+            return broken(f"{path} holds {what}", image.in_layers(place) if layer else image.listing(place))
     return passed("none found")
+
+
+def _secret(texts: Iterable[str]) -> str | None:
+    """The kind of the first secret in any of the texts."""
+    return next((what for text in texts for what, found in SECRETS.items() if found.search(text)), None)
 
 
 @rule(
     "SV-01",
-    Level.IF_USED,
     STATIC,
-    "At most 10 GB, as serverless endpoints require",
     why="A serverless endpoint refuses larger images, and every instance downloads them.",
     fix="Leave compilers, caches and test data out; use a slim base image and multi-stage builds.",
     page="serverless-endpoints",

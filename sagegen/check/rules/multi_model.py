@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sagegen.check.core import Area, Evidence, Level, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.endpoint import slowest
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.image import IMAGE
-from sagegen.check.scenarios.models import CYCLES, LABEL, MODELS, Models, content
-from sagegen.check.scenarios.serving import SERVE, slowest
+from sagegen.check.scenarios.multi_model import CYCLES, LABEL, MODELS, Models, content
+from sagegen.check.scenarios.serving import SERVE
 
 API = "mms-container-apis"
 BUILD = "build-multi-model-build-container"
@@ -18,9 +19,7 @@ MULTI = Area.MULTI_MODEL
 
 @rule(
     "M-01",
-    Level.IF_USED,
     MULTI,
-    "The label says that models can come and go",
     why="CreateModel refuses Mode=MultiModel without it; and without the API it is a false promise.",
     fix=f"LABEL {LABEL}=true, if and only if the model API is there.",
     page=BUILD,
@@ -29,9 +28,9 @@ MULTI = Area.MULTI_MODEL
 def label(evidence: Evidence) -> Verdict:
     image, found = evidence[IMAGE], evidence[SERVE]
     value = (image.config.get("Labels") or {}).get(LABEL)
-    offered = isinstance(content(found.models), dict) and "models" in content(found.models)
+    offered = isinstance(content(found.asked.models), dict) and "models" in content(found.asked.models)
     if value is None:
-        if found.models and found.models.ok and offered:
+        if found.asked.models and found.asked.models.ok and offered:
             return doubtful("GET /models answers, but the label is missing", found.line)
         return skipped("not claimed, and not offered")
     if value.lower() != "true":
@@ -40,10 +39,10 @@ def label(evidence: Evidence) -> Verdict:
 
 
 def _models(
-    identity: str, level: Level, title: str, why: str, fix: str, page: str = API
+    identity: str, why: str, fix: str, page: str = API
 ) -> Callable[[Callable[[Models], Verdict]], None]:
     def register(judge: Callable[[Models], Verdict]) -> None:
-        @rule(identity, level, MULTI, title, why=why, fix=fix, page=page, needs=(MODELS,))
+        @rule(identity, MULTI, why=why, fix=fix, page=page, needs=(MODELS,))
         def judged(evidence: Evidence) -> Verdict:
             return judge(evidence[MODELS])
 
@@ -52,8 +51,6 @@ def _models(
 
 @_models(
     "M-03",
-    Level.IF_USED,
-    "Healthy with no model loaded",
     "Models are loaded when they are first asked for: at the start there is none.",
     "Answer /ping with 200 as soon as models can be loaded.",
     "multi-model-endpoints",
@@ -73,8 +70,6 @@ def _codes(found: Models, **expected: tuple[Exchange | None, int]) -> Verdict | 
 
 @_models(
     "M-04",
-    Level.IF_USED,
-    "LOAD: POST /models",
     "SageMaker tells by the status: 200 loaded, 409 already there, 507 no room; an error must not be 200.",
     "Load before answering; 409 for a name that is loaded; 4xx or 5xx where the path is wrong.",
 )
@@ -92,8 +87,6 @@ def load(found: Models) -> Verdict:
 
 @_models(
     "M-05",
-    Level.IF_USED,
-    "LIST: GET /models",
     "SageMaker compares the list with its own.",
     'Answer {"models": [{"modelName": …, "modelUrl": …}]}, an empty list where there is none.',
 )
@@ -112,8 +105,6 @@ def listing(found: Models) -> Verdict:
 
 @_models(
     "M-06",
-    Level.IF_USED,
-    "GET: GET /models/NAME",
     "It tells whether a model is loaded: 404 where it is not.",
     'Answer {"modelName": …, "modelUrl": …} or 404.',
 )
@@ -135,8 +126,6 @@ def describing(found: Models) -> Verdict:
 
 @_models(
     "M-07",
-    Level.IF_USED,
-    "UNLOAD: DELETE /models/NAME",
     "SageMaker unloads models when memory runs short, and loads another right after.",
     "Free the memory, then answer 200; 404 for a name that is not loaded.",
 )
@@ -155,8 +144,6 @@ def unload(found: Models) -> Verdict:
 
 @_models(
     "M-08",
-    Level.IF_USED,
-    "INVOKE: POST /models/NAME/invoke",
     "This is where a multi-model endpoint's requests arrive; 404 makes SageMaker load the model.",
     "Predict with that model, or answer 404.",
 )
@@ -175,8 +162,6 @@ def invoke(found: Models) -> Verdict:
 
 @_models(
     "M-09",
-    Level.IF_USED,
-    "A model's name is any string",
     "It is a long random key, not the file's name; two names may even have the same path.",
     "Use the name as a key only; take the path from url.",
 )
@@ -189,8 +174,6 @@ def opaque_names(found: Models) -> Verdict:
 
 @_models(
     "M-10",
-    Level.RECOMMENDED,
-    "LOAD and UNLOAD succeed with 200",
     "The documentation names no other code of success.",
     "Answer 200, not 201 or 204.",
 )
@@ -204,8 +187,6 @@ def success_code(found: Models) -> Verdict:
 
 @_models(
     "M-11",
-    Level.RECOMMENDED,
-    "Loading one model blocks nothing else",
     "While a model is loaded the others are asked, and so is /ping.",
     "Load outside of the lock that requests need.",
 )
@@ -226,8 +207,6 @@ def unblocked(found: Models) -> Verdict:
 
 @_models(
     "M-13",
-    Level.PLATFORM,
-    "Loading and unloading over and over",
     "Without model caching every request loads and unloads its model.",
     "Release everything on unload: files, threads, processes.",
 )

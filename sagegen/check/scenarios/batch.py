@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
-from sagegen.check.bench import Bench, Payload
 from sagegen.check.core import Evidence, scenario
-from sagegen.check.probe import Client, Exchange
-from sagegen.check.scenarios.serving import (
-    LINES,
-    PIPELINE,
-    START,
+from sagegen.check.endpoint import (
+    LOCAL_TRANSFORM,
+    TRANSFORM_JOB,
     Startup,
+    by_lines,
+    curl,
     enlarged,
     headers,
+    media_type,
     patience,
     served,
+    server,
 )
+from sagegen.check.probe import Client, Exchange
+from sagegen.check.rig import Payload, Rig
+from sagegen.check.scenarios.pipeline import BATCHED, PIPELINE
+from sagegen.check.scenarios.startup import START
 
 LARGEST = 100 * 10**6
-BATCH = {
-    "SAGEMAKER_BATCH": "true",
-    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
-    "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD",
-    "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "1",
-}
+FILE_RECORDS = 2500
+POISON = b"\x01poison\x02"
+
+
+@dataclass(frozen=True)
+class Body:
+    """Records in one request, how a shell makes them from the payload, and what came back."""
+
+    name: str
+    records: int
+    command: str
+    answer: Exchange
 
 
 @dataclass
@@ -32,9 +45,9 @@ class Transform:
     """What a transform job would see."""
 
     startup: Startup
+    payload: Payload | None = None
     parameters: Exchange | None = None
-    #: Records sent, and what came back.
-    bodies: dict[str, tuple[int, Exchange]] = field(default_factory=dict)
+    bodies: list[Body] = field(default_factory=list)
     chunked: Exchange | None = None
     poisoned: Exchange | None = None
     after_poison: Exchange | None = None
@@ -43,62 +56,87 @@ class Transform:
     content_type: str = ""
     capitals: Startup | None = None
 
+    def line(self, command: str = "cat PAYLOAD", more: str = "") -> str:
+        """The line that reproduces it: the server, and the request to pipe into curl meanwhile."""
+        accept = f" -H 'Accept: {self.content_type}'" if self.by_lines else ""
+        request = curl(self.payload, body="@-", more=accept + more)
+        return f"{self.startup.line} # meanwhile: {command} | curl -i {request}"
+
 
 @scenario("batch", after=(START,), later=(PIPELINE,), again=True)
-def TRANSFORM(bench: Bench, evidence: Evidence) -> Transform:
+def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
     """Serves as a batch transform job does, with all of its variables."""
     ordinary = evidence[START]
     ordinary.healthy()
-    seconds = patience(bench, ordinary)
-    capitals = None
+    seconds = patience(rig, ordinary)
     pipeline = evidence.get(PIPELINE)
-    if pipeline and pipeline.batch:
-        capitals = pipeline.second
-    else:
-        environment = {"SAGEMAKER_BATCH": "True"}
-        with served(bench, evidence, seconds=seconds, environment=environment) as (capitals, _, _address):
+    capitals = pipeline.capitals if pipeline else None
+    if not capitals:
+        place = served(rig, evidence, seconds=seconds, environment=LOCAL_TRANSFORM)
+        with place as (capitals, _, _address):
             pass
-    with served(bench, evidence, seconds=seconds, environment=BATCH) as (startup, _, address):
-        found = Transform(startup, capitals=capitals)
-        if not address:
-            return found
-        client = Client(address, bench.limits.invocation, 150)
+    with ExitStack() as stack:
+        if kept := rig.take(BATCHED):
+            stack.enter_context(kept.place)
+            line = rig.serving(server(rig, evidence, rig.lab.network(), environment=TRANSFORM_JOB))
+            startup, address = replace(kept.startup, line=line), kept.address
+        else:
+            place = served(rig, evidence, seconds=seconds, environment=TRANSFORM_JOB)
+            startup, _, begun = stack.enter_context(place)
+            if not begun:
+                return Transform(startup, rig.payload, capitals=capitals)
+            address = begun
+        found = Transform(startup, rig.payload, capitals=capitals)
+        client = Client(address, rig.limits.invocation, 150)
         found.parameters = client.ask("GET", "/execution-parameters", seconds=5)
-        if bench.payload:
-            _records(found, client, bench.payload)
+        if rig.payload:
+            _records(found, client, rig.payload)
         return found
 
 
 def _records(found: Transform, client: Client, payload: Payload) -> None:
-    kind = payload.content_type.partition(";")[0].strip()
-    found.by_lines = kind in LINES
+    kind = media_type(payload)
+    found.by_lines = by_lines(payload) and bool(payload.body.strip())
     found.content_type = kind
-    lines = [line for line in payload.body.splitlines() if line.strip()]
-    bodies = {"as given": payload.body}
-    if found.by_lines:
-        bodies = {
-            "one record": lines[0] + b"\n",
-            "one record without a newline": lines[0],
-            "several records": b"\n".join(lines[:3] * 2) + b"\n",
-            "several records without a newline": b"\n".join(lines[:3] * 2),
-            "a whole file": b"\n".join(lines * max(1, 1000 // len(lines))) + b"\n",
-        }
-    for name, body in bodies.items():
-        answer = client.ask("POST", "/invocations", body, headers(payload, Accept=kind))
-        found.bodies[name] = (len(body.splitlines()), answer)
+
+    def post(body: bytes, **more: str) -> Exchange:
+        return client.ask("POST", "/invocations", body, headers(payload, **more))
+
+    for name, body, command in bodies(payload):
+        answer = post(body, Accept=kind)
+        found.bodies.append(Body(name, len(body.splitlines()), command, answer))
     found.chunked = client.ask("POST", "/invocations", payload.body, headers(payload), chunked=True)
     if found.by_lines:
-        poisoned = b"\n".join([lines[0], b"\x01poison\x02", lines[0]]) + b"\n"
-        found.poisoned = client.ask("POST", "/invocations", poisoned, headers(payload, Accept=kind))
-        found.after_poison = client.ask("POST", "/invocations", payload.body, headers(payload))
+        record = payload.body.splitlines()[0]
+        found.poisoned = post(b"\n".join([record, POISON, record]) + b"\n", Accept=kind)
+        found.after_poison = post(payload.body)
     if found.parameters and (size := claimed_bytes(found.parameters)):
-        found.claimed = client.ask("POST", "/invocations", enlarged(payload, size), headers(payload))
+        found.claimed = post(enlarged(payload, size))
+
+
+def bodies(payload: Payload) -> list[tuple[str, bytes, str]]:
+    """Requests of different numbers of records: a name, the body, the command that makes it from PAYLOAD."""
+    lines = [line for line in payload.body.splitlines() if line.strip()]
+    if not lines or not by_lines(payload):
+        return [("as given", payload.body, "cat PAYLOAD")]
+    several = b"\n".join(lines[:3] * 2)
+    three = "head -n 3 PAYLOAD; head -n 3 PAYLOAD"
+    times = max(1, -(-FILE_RECORDS // len(lines)))
+    return [
+        ("one record", lines[0] + b"\n", "head -n 1 PAYLOAD"),
+        ("one record without a newline", lines[0], "head -n 1 PAYLOAD | tr -d '\\n'"),
+        ("several records", several + b"\n", f"{{ {three}; }}"),
+        ("several records without a newline", several, f'printf %s "$({three})"'),
+        (
+            "a whole file",
+            b"\n".join(lines * times) + b"\n",
+            f"for i in $(seq {times}); do cat PAYLOAD; done",
+        ),
+    ]
 
 
 def claimed_bytes(parameters: Exchange) -> int:
     """The payload that /execution-parameters promises to take."""
-    import json
-
     try:
         value = json.loads(parameters.body)["MaxPayloadInMB"]
     except (ValueError, KeyError, TypeError):

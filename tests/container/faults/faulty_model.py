@@ -66,7 +66,9 @@ FAULTS: dict[int, Callable[[Any], Any]] = {
 def predict(model: Any, inputs: Any) -> Any:
     """Predict, and then do what the first row says."""
     code = float(inputs[0][0])
-    if code >= 1000:
+    if code > 1000:
+        if code > 1100:
+            print("asleep", flush=True)
         time.sleep(code - 1000)
     answer = real_model.predict(model, inputs)
     return FAULTS[int(code)](answer) if code < 0 else answer

@@ -15,15 +15,16 @@ from .images import STACKS, Subject
 from .waiting import wait_until
 
 HUGE = 200 * 1024**3
+MANIFEST = "byoc-manifest.json"
 
 
 def manifest(folder: Path, **changes: object) -> None:
-    file = folder / "manifest.json"
+    file = folder / MANIFEST
     file.write_text(json.dumps({**json.loads(file.read_bytes()), **changes}))
 
 
 def model_file(folder: Path) -> Path:
-    [file] = [path for path in folder.iterdir() if path.name != "manifest.json"]
+    [file] = [path for path in folder.iterdir() if path.name != MANIFEST]
     return file
 
 
@@ -70,10 +71,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another framework": (lambda f: manifest(f, framework=["torch"]), "the artifact is for torch"),
     "other columns": (lambda f: manifest(f, features=["age", "income"]), "expects the columns"),
-    "a damaged manifest": (lambda f: (f / "manifest.json").write_bytes(b"\x00{"), "manifest.json"),
-    "a manifest that is a list": (lambda f: (f / "manifest.json").write_text("[]"), "manifest.json"),
-    "a manifest without versions": (lambda f: manifest(f, versions=["1"]), "manifest.json"),
-    "a deep manifest": (lambda f: (f / "manifest.json").write_text("[" * 200_000), "manifest.json"),
+    "a damaged manifest": (lambda f: (f / MANIFEST).write_bytes(b"\x00{"), MANIFEST),
+    "a manifest that is a list": (lambda f: (f / MANIFEST).write_text("[]"), MANIFEST),
+    "a manifest without versions": (lambda f: manifest(f, versions=["1"]), MANIFEST),
+    "a deep manifest": (lambda f: (f / MANIFEST).write_text("[" * 200_000), MANIFEST),
 }
 #: All of them in one stack; in the others, which load by the same code, one for each way to fail.
 CASES = [

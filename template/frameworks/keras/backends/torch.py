@@ -5,7 +5,7 @@ from pathlib import Path
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
-# What the artifact is made with; its manifest tells their versions.
+# The modules whose versions the manifest of an artifact records.
 MODULES = ("keras", "torch")
 # Whether workers may be forked from a process that has loaded a model.
 SURVIVES_FORK = False

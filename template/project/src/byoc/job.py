@@ -43,11 +43,11 @@ class Job(Generic[H]):
         return self.rank == 0
 
     def has_channel(self, name: str) -> bool:
-        """Whether the job was given this channel, with at least one file in it (T-37)."""
+        """Whether this channel exists and holds at least one file (T-37)."""
         return self._find(name) is not None
 
     def channel(self, name: str) -> Path:
-        """The folder of a channel, to be read only (T-33). Raises JobError where it is absent or empty."""
+        """The folder of a channel, which is read-only (T-33). Raises JobError if it is missing or empty."""
         if found := self._find(name):
             return found
         if not self.is_leader and any(paths.channel(n).is_dir() for n in (name, ALIASES.get(name, name))):
@@ -87,13 +87,13 @@ class Checkpoints:
     keep: int = 2
 
     def latest(self) -> tuple[int, Path] | None:
-        """The last completed epoch and its file, or None when the job starts afresh."""
+        """The last completed epoch and its file; None if the job starts from the beginning."""
         found = self._all()
         return max(found) if found else None
 
     @contextmanager
     def saving(self, epoch: int) -> Iterator[Path]:
-        """Give a path to write to; it becomes the epoch's checkpoint when complete. Older ones go."""
+        """Give a path to write to; when complete it is the epoch's checkpoint, and older ones are removed."""
         with paths.atomic(self.folder / f"epoch-{epoch:06d}{self.suffix}") as temporary:
             yield temporary
         for _, old in sorted(self._all())[: -self.keep]:
@@ -106,7 +106,7 @@ class Checkpoints:
 
 
 def read(schema: type[H], should_stop: Callable[[], bool] = lambda: False) -> Job[H]:
-    """Read the job from /opt/ml/input/config. Files that SageMaker leaves out mean defaults (T-24)."""
+    """Read the job from /opt/ml/input/config. A file that is missing means defaults (T-24)."""
     resources = _config("resourceconfig")
     hosts = tuple(sorted(resources.get("hosts") or ["algo-1"]))
     current = resources.get("current_host", hosts[0])

@@ -1,4 +1,4 @@
-"""Where SageMaker puts things (T-15, T-17, S-40)."""
+"""The folders and files of /opt/ml (T-15, T-17, S-40)."""
 
 import os
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ def base() -> Path:
 
 
 def model() -> Path:
-    """Artifacts: what training leaves here is what serving finds here, read-only (T-53, S-40)."""
+    """The artifact: written by training, and read-only while serving (T-53, S-40)."""
     return base() / "model"
 
 
 def config(name: str) -> Path:
-    """One of the job's three JSON files."""
+    """One of the job's JSON files, by its name without the suffix."""
     return base() / "input" / "config" / f"{name}.json"
 
 
@@ -35,7 +35,7 @@ def checkpoints() -> Path:
 
 
 def output_data() -> Path:
-    """Everything worth keeping that is not the model (T-54)."""
+    """What the job keeps beside the model, such as reports (T-54)."""
     return base() / "output" / "data"
 
 
@@ -46,12 +46,12 @@ def failure() -> Path:
 
 @contextmanager
 def atomic(destination: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the destination's name when complete, or vanishes.
+    """Give a temporary path to write to. It gets the destination's name when it is complete.
 
-    A reader, or a kill at the wrong moment, never meets half a file (T-60, T-64).
+    So a reader never finds half a file, even if the process is killed meanwhile (T-60, T-64).
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays: several libraries choose their format by it.
+    # Several libraries choose a file's format by its suffix.
     with NamedTemporaryFile(
         dir=destination.parent, prefix=TEMPORARY, suffix=destination.suffix, delete=False
     ) as file:

@@ -9,22 +9,15 @@ from typing import Any, ClassVar  # noqa: E402
 
 from uvicorn_worker import UvicornWorker  # noqa: E402
 
-from byoc.serving import gunicorn_hooks, settings  # noqa: E402
+from byoc.serving import gunicorn_hooks, settings, stack  # noqa: E402
 
 _settings = settings.read()
 
 
 class Worker(UvicornWorker):
-    """uvicorn with a parser that bounds heads and pipelines, and reads the body of an Upgrade request."""
+    """uvicorn as this image wants it."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
-        "loop": "uvloop",
-        "http": "zttp",
-        "ws": "none",  # SageMaker asks over HTTP,
-        "proxy_headers": False,  # and no proxy of ours is in front
-        "server_header": False,
-        "timeout_graceful_shutdown": settings.DRAIN_SECONDS,
-    }
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = stack.UVICORN
 
 
 wsgi_app = "asgi:app"

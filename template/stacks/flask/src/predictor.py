@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Flask, Response
 
 from byoc.errors import RequestError
+from byoc.processes import say
 from byoc.serving import loaded_model
 from byoc.serving.loaded_model import LoadedModel
 
@@ -23,6 +24,8 @@ class Predictor:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self.app = _other_routes(model)
+        if model.concurrency > (threads := model.settings.request_threads):
+            say(f"batches hold {threads} requests at most: SAGEMAKER_MODEL_SERVER_THREADS")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -1,12 +1,13 @@
-"""When the model is loaded: once, before workers are forked, where that is safe; else by each worker.
+"""gunicorn's hooks: whether the model is loaded once before the workers are forked, or by each worker.
 
-What is loaded before the fork, all workers share, and a worker that died is replaced at once. But threads and
-GPU contexts do not survive a fork.
+Workers share the memory of what is loaded before the fork, and a worker that died is replaced at once. But
+threads and GPU contexts do not survive a fork.
 """
 
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -15,33 +16,36 @@ from typing import Any
 
 import numpy as np
 
-from byoc.common import framework
-from byoc.common.processes import say
-from byoc.serving import standby
-from byoc.serving.plan import Plan
+from byoc import framework
+from byoc.processes import say
+from byoc.serving.settings import FAILED, READY, REPORTS, Settings, run_dir
 
 # Set where loading turned out to start threads.
 EACH_VARIABLE = "BYOC_LOAD_IN_EACH_WORKER"
 HEARTBEAT_SECONDS = 1.0
 
+_loaded = threading.Event()
+_kept: list[socket.socket] = []
 
-def is_shared(plan: Plan) -> bool:
+
+def is_shared(settings: Settings) -> bool:
     """Whether one process loads the model for all workers."""
     # With more than one compute thread, the libraries below the framework start theirs on import.
-    return framework.SURVIVES_FORK and plan.compute_threads == 1 and not os.environ.get(EACH_VARIABLE)
+    return framework.SURVIVES_FORK and settings.compute_threads == 1 and not os.environ.get(EACH_VARIABLE)
 
 
-def imported() -> None:
-    """Called between the imports and the model: from here on there may be garbage, but not before."""
-    gc.freeze()
-    gc.enable()
+def report_failure(reason: str) -> None:
+    """Tell `serve` why the model could not be loaded."""
+    _report(FAILED, reason)
 
 
 def on_starting(arbiter: Any) -> None:
-    """gunicorn's hook when the model is loaded, if it is shared, and nothing is forked yet."""
+    """Run once, when the model is loaded, if it is shared, and nothing is forked yet."""
     if not arbiter.cfg.preload_app:
         return
-    if (threads := _threads()) > 1:
+    tasks = Path("/proc/self/task")  # of native libraries too
+    threads = len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+    if threads > 1:
         say(f"loading started {threads - 1} thread(s), which a fork would lose: each worker loads by itself")
         os.environ[EACH_VARIABLE] = "1"
         os.execv(sys.executable, sys.orig_argv)
@@ -51,42 +55,35 @@ def on_starting(arbiter: Any) -> None:
 
 
 def post_fork(arbiter: Any, worker: Any) -> None:
-    """gunicorn's hook in a new worker, before it loads anything."""
-    _obey_stop(arbiter)
-    with suppress(OSError):  # memory that runs out shall cost a worker, not the one that replaces it
+    """Run in a new worker, before it loads anything."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # gunicorn's own handler, inherited, would swallow it
+    with suppress(OSError):  # where memory runs out, the kernel kills a worker, which is replaced
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     np.random.seed(int.from_bytes(os.urandom(4)))  # else all workers would draw the same numbers
-    # Beside predictions that compute in Python, whoever answers /ping gets a turn ten times as soon (S-12).
+    # Beside predictions that compute in Python, the thread that answers /ping gets its turn sooner (S-12).
     sys.setswitchinterval(0.0005)
-    loaded = worker.byoc_loaded = threading.Event()
     if arbiter.cfg.preload_app:  # it is loaded already
         return
 
     def beat() -> None:
-        """Loading may take longer than gunicorn waits for a worker that says nothing."""
-        while not loaded.wait(HEARTBEAT_SECONDS):
+        """Loading may take longer than gunicorn waits for a sign of life."""
+        while not _loaded.wait(HEARTBEAT_SECONDS):
             worker.notify()
 
     threading.Thread(target=beat, daemon=True).start()
 
 
-def _obey_stop(arbiter: Any) -> None:
-    """End if the request to stop came just after the fork, where gunicorn's own handler swallows it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    while not arbiter.SIG_QUEUE.empty():
-        if arbiter.SIG_QUEUE.get() == signal.SIGTERM:
-            os._exit(0)
-
-
 def post_worker_init(worker: Any) -> None:
-    """gunicorn's hook in a worker that is about to accept requests."""
-    worker.byoc_loaded.set()
-    standby.report(standby.READY)
+    """Run in a worker that is about to accept requests."""
+    _loaded.set()
+    _report(READY)
 
 
-def _threads() -> int:
-    """Threads of this process, those of native libraries too."""
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:  # a system without /proc
-        return threading.active_count()
+def _report(state: str, reason: str = "") -> None:
+    """Tell `serve`, and wait until it knows. The connection stays open: its end means the worker's."""
+    if folder := run_dir():
+        _kept.append(connection := socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        with suppress(OSError):
+            connection.connect(str(folder / REPORTS))
+            connection.sendall(f"{state} {reason}"[:2000].encode() + b"\n")
+            connection.recv(1)

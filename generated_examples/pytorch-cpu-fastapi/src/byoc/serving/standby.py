@@ -1,178 +1,189 @@
-"""Answers on the server's socket while no worker does.
+"""Answers on the server's socket while no worker can.
 
-`serve` binds first and loads second: until the model answers, /ping is 503, after a failed load it is 500
-with the reason, and while workers drain it is 503 again. A health check never waits, and never hears a lie.
-Workers report here, over a Unix datagram socket, that they are ready or why they are not.
+`serve` binds the port first and loads the model second: until a worker is ready, /ping is 503; after a failed
+load it is 500 with the reason; while the container stops it is 503. Workers report on a Unix socket, which
+each keeps open for as long as it lives. One asyncio loop of PID 1 does all of it, without threads.
 """
 
-import contextlib
-import os
+import asyncio
 import select
 import socket
-import threading
 import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
-READY = "ready"
-FAILED = "failed"
-ADDRESS_VARIABLE = "BYOC_STANDBY_SOCKET"
+from byoc.processes import say
+from byoc.serving.settings import READY, SIDE_DOOR
+
 POLL_SECONDS = 0.05
+# For a request's head, and for what is left of a body that is not wanted.
 READ_SECONDS = 1.0
-# SageMaker allows a ping 2 s (S-12); a worker that listens accepts at once.
+# SageMaker allows a ping 2 s (S-12). A worker that listens accepts in far less than this.
 STUCK_SECONDS = 0.25
 
 
-def report(state: str, reason: str = "") -> None:
-    """Tell `serve` how this worker's load ended. Does nothing where no `serve` listens."""
-    if address := os.environ.get(ADDRESS_VARIABLE):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out, contextlib.suppress(OSError):
-            out.sendto(f"{os.getpid()} {state} {reason}"[:2000].encode(), address)
-
-
-def folder() -> Path | None:
-    """The folder of the `serve` that this worker belongs to, if any."""
-    address = os.environ.get(ADDRESS_VARIABLE)
-    return Path(address).parent if address else None
-
-
 class Standby:
-    """Hears when a worker is ready, and answers HTTP in the workers' place until then."""
+    """Knows how many workers are ready, and answers HTTP in their place while none is."""
 
-    def __init__(self, server_socket: socket.socket, folder: Path, side_door: Path | None = None) -> None:
-        """The side door is a second socket of the workers', for requests that got stuck at the first."""
-        self.address = folder / "standby.sock"
-        self._side_door = side_door
+    def __init__(self, run_dir: Path, server: socket.socket) -> None:
+        self.failure = ""  # why the model could not be loaded
+        self.stopping = False  # /ping is 503
+        self.turns_away = False  # every request is answered here: the workers accept no more
+        self._ready = 0
+        self._server = server
+        self._server.setblocking(False)
+        # A second socket of the workers, for requests that none of them accepted.
+        self._side_door = run_dir / SIDE_DOOR
         self._waiting_since = 0.0
-        self.failure = ""
-        self.draining = False  # /ping says so
-        self.turns_away = False  # requests, for the workers accept none any more
-        self._ready: set[int] = set()
-        self._closed = threading.Event()
-        self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._reports.bind(str(self.address))
-        self._reports.setblocking(False)
-        self._server_socket = server_socket
-        self._server_socket.setblocking(False)
-        self._health_sockets: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
-        self._thread.start()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_ready(self) -> bool:
         """Whether at least one living worker has loaded the model."""
-        return any(_is_alive(pid) for pid in self._ready.copy())
+        return self._ready > 0
 
-    def close(self) -> None:
-        """Stop answering."""
-        self._closed.set()
-        self._thread.join()
+    async def run(self, reports: socket.socket, health: socket.socket, work: Awaitable[int]) -> int:
+        """Listen to workers, and answer, while `work` runs; return its result.
 
-    def add_health_socket(self, path: Path) -> None:
-        """Answer on this Unix socket at all times: where a proxy asks for health, no worker is in the way."""
-        health = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        health.bind(str(path))
-        health.listen(64)
-        self._health_sockets.append(health)
+        On the health socket every request is answered, for a proxy that asks there for /ping.
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: say(f"PID 1 goes on after: {context['message']}"))
+        # Not as contexts: to leave one waits for the end of every connection, and of a worker that lives on.
+        servers = [
+            await asyncio.start_unix_server(self._hear, sock=reports),
+            await asyncio.start_unix_server(self._answer_health, sock=health),
+        ]
+        answering = asyncio.create_task(self._answer_always())
+        try:
+            return await work
+        finally:
+            answering.cancel()
+            self._accept_all()  # closed unanswered, their clients would see a reset
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=READ_SECONDS)
+            for server in servers:
+                server.close()
 
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            watched = [self._reports, *self._health_sockets]
-            if not self.is_ready or self.turns_away:
-                watched.append(self._server_socket)
-            ready = select.select(watched, [], [], POLL_SECONDS)[0]
-            # A worker reports before it accepts: heard first, so that no 503 can follow its first 200.
-            self._hear()
-            for listener in ready:
-                if listener in self._health_sockets or (
-                    listener is self._server_socket and (not self.is_ready or self.turns_away)
-                ):
-                    self._accept(listener)
-            if self._side_door and self._is_stuck():
-                self._accept(self._server_socket)
+    @staticmethod
+    async def until(condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a condition, at most so long, and answer meanwhile. False if it did not come."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
+
+    async def _hear(self, reader: StreamReader, writer: StreamWriter) -> None:
+        state, _, reason = (await reader.readline()).decode(errors="replace").strip().partition(" ")
+        if state != READY:
+            self.failure = reason
+        else:
+            self._ready += 1
+            writer.write(b"\n")  # the worker waits for it: no 503 can follow its first 200
+            with suppress(OSError):
+                await reader.read()
+            self._ready -= 1
+        writer.close()
+
+    async def _answer_always(self) -> None:
+        while True:
+            try:
+                if not self.is_ready or self.turns_away or self._is_stuck():
+                    self._accept_all()
+            except Exception as error:  # such as no memory for a moment: nothing may end this loop
+                say(f"PID 1 goes on after: {type(error).__name__}: {error}")
+            await asyncio.sleep(POLL_SECONDS)
 
     def _is_stuck(self) -> bool:
-        """Whether connections have been waiting for so long that no worker can be listening (S-17, S-21)."""
-        if not select.select([self._server_socket], [], [], 0)[0]:
+        """Whether connections have waited for so long that no worker can be listening (S-17, S-21)."""
+        if not self._side_door.exists() or not select.select([self._server], [], [], 0)[0]:
             self._waiting_since = 0.0
             return False
         self._waiting_since = self._waiting_since or time.monotonic()
         return time.monotonic() - self._waiting_since > STUCK_SECONDS
 
-    def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                pid, state, reason = self._reports.recv(4096).decode(errors="replace").split(" ", 2)
-                if state == READY:
-                    self._ready.add(int(pid))
-                else:
-                    self.failure = reason
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # the client left, or a worker was faster
-            connection, _ = listener.accept()
-            arguments = (connection, self._status(), self._side_door)
-            threading.Thread(target=_answer, args=arguments, daemon=True).start()
+    def _accept_all(self) -> None:
+        code, reason = self._status()
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:  # none waits any more; or no descriptor is left, and the next round tries again
+                return
+            task = asyncio.create_task(self._answer_one(connection, code, reason))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _status(self) -> tuple[int, str]:
-        if self.draining:
+        if self.stopping:
             return 503, "this container is shutting down"
         if self.is_ready:
             return 200, ""
-        if self.failure:
-            return 500, self.failure
-        return 503, "the model is loading"
+        return (500, self.failure) if self.failure else (503, "the model is loading")
+
+    async def _answer_health(self, reader: StreamReader, writer: StreamWriter) -> None:
+        await _answer(reader, writer, *self._status())
+
+    async def _answer_one(self, connection: socket.socket, code: int, reason: str) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
+        await _answer(reader, writer, code, reason, self._side_door if code == 200 else None)
 
 
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs. A killed one that its parent has not collected yet answers nobody."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except OSError:  # gone in between; or a system without /proc, where the signal has to do
-        return not Path("/proc/self").exists()
+async def _answer(
+    reader: StreamReader, writer: StreamWriter, code: int, reason: str, side_door: Path | None = None
+) -> None:
+    """Answer one request and close, so that the next one finds a worker. Only workers answer invocations."""
+    # The client left, sent no head in time, or one of more than 64 KiB.
+    with suppress(OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+        # A client that has not sent anything yet keeps its connection where a worker will answer.
+        async with asyncio.timeout(None if side_door else READ_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+        if side_door and not head.startswith((b"GET /ping ", b"POST /ping ")):
+            await _relay(reader, writer, head, side_door)
+        else:
+            writer.write(_response(head, code, reason))
+            writer.write_eof()
+            async with asyncio.timeout(READ_SECONDS):
+                while await reader.read(65536):  # to close on unread data would reset the connection
+                    pass
+    writer.close()
 
 
-def _answer(connection: socket.socket, status: tuple[int, str], side_door: Path | None) -> None:
-    """Answer one request and close, so that the next one finds a worker. Only they can answer invocations."""
-    with connection, contextlib.suppress(OSError):
-        connection.settimeout(READ_SECONDS)
-        request = b""
-        while b"\r\n\r\n" not in request and len(request) < 65536:
-            if not (part := connection.recv(65536)):
-                break
-            request += part
-        code, reason = status
-        if code == 200 and side_door and not request.startswith((b"GET /ping ", b"POST /ping ")):
-            _relay(connection, request, side_door)
-            return
-        if code == 200 and not request.startswith((b"GET ", b"POST ", b"HEAD ")):
-            code, reason = 405, "/ping is asked with GET or POST"
-        body = f"{reason}\n".encode() if reason else b""
-        phrase = HTTPStatus(code).phrase
-        head = (
-            f"HTTP/1.1 {code} {phrase}\r\nContent-Type: text/plain\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        connection.sendall(head.encode() + (b"" if request.startswith(b"HEAD ") else body))
-        # Read what is left of the body: closing on unread data would reset the connection.
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65536):
-            pass
+def _response(head: bytes, code: int, reason: str) -> bytes:
+    if code == 200 and not head.startswith((b"GET ", b"POST ", b"HEAD ")):
+        code, reason = 405, "/ping is asked with GET or POST"
+    body = f"{reason}\n" if reason else ""
+    lines = [
+        f"HTTP/1.1 {code} {HTTPStatus(code).phrase}",
+        "Content-Type: text/plain",
+        f"Content-Length: {len(body.encode())}",
+        "Connection: close",
+        *(["Retry-After: 1"] if code == 503 else []),
+    ]
+    return "\r\n".join([*lines, "", "" if head.startswith(b"HEAD ") else body]).encode()
 
 
-def _relay(client: socket.socket, request: bytes, side_door: Path) -> None:
+async def _relay(reader: StreamReader, writer: StreamWriter, head: bytes, side_door: Path) -> None:
     """Pass a request on to the workers, and their answer back."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as worker:
-        worker.connect(str(side_door))
-        worker.sendall(request)
-        client.settimeout(None)
-        other = {client: worker, worker: client}
-        while True:
-            for source in select.select([client, worker], [], [])[0]:
-                part = source.recv(65536)
-                if not part:
-                    return
-                other[source].sendall(part)
+    from_worker, to_worker = await asyncio.open_unix_connection(side_door)
+    to_worker.write(head)
+    forward = asyncio.create_task(_copy(reader, to_worker))
+    try:
+        await _copy(from_worker, writer)
+    finally:
+        forward.cancel()
+        to_worker.close()
+
+
+async def _copy(source: StreamReader, sink: StreamWriter) -> None:
+    with suppress(OSError):
+        try:
+            while part := await source.read(65536):
+                sink.write(part)
+                await sink.drain()
+        finally:  # after a reset, too: else the other side would wait for more
+            sink.write_eof()

@@ -8,7 +8,6 @@ empty CSV cell, a null, a NaN or a key that a record leaves out; only ACCEPTS_MI
 import csv
 import io
 import json
-import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,23 +30,17 @@ import pyarrow
 Array = NDArray[Any]
 
 # From this size on, Arrow's parser is faster than Python's.
-LARGE_CHARACTERS = 4096
+LARGE_CHARACTERS = 2500
 # Each column costs Arrow more than many cells.
 MOST_COLUMNS = 4096
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # A small body must not become a large array: at most this many bytes for each of its bytes, or in all.
 EXPANSION = 16
 EXPANDED_BYTES = 64 * 1024 * 1024
+HEADER_HINT = "If row 1 is a CSV header, say header=present in the Content-Type"
 # Keys under which clients send rows.
 ROW_KEYS = {"instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data"}
-MIXED = "is not like row 1: only one of them holds text"
-ARROW_NUMBERS = (
-    pyarrow.types.is_integer,
-    pyarrow.types.is_floating,
-    pyarrow.types.is_decimal,
-    pyarrow.types.is_boolean,
-    pyarrow.types.is_null,
-)
+ARROW_NUMBERS = ("integer", "floating", "decimal", "boolean", "null")
 
 
 def decode(
@@ -89,6 +82,10 @@ def read(
 
 def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
     text = body.decode(kind.charset).removeprefix("\ufeff")
+    is_simple = bool(features) and '"' not in text
+    if is_simple and len(text) <= LARGE_CHARACTERS and "\r" not in text and not kind.header:
+        with suppress(ValueError):  # a header, a gap or an error: read it with care
+            return _few_numbers(text, features)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: Iterable[list[str]] = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
     first = next(iter(rows), [])
@@ -105,21 +102,17 @@ def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Arra
         rows = chain([first], rows)
     if features and len(order) != len(features):
         raise _bad(f"each row must have {_values(features)}, not {len(order)}")
-    with suppress(ValueError):  # then the careful parser decides what is wrong, and names the row
-        if len(text) <= LARGE_CHARACTERS:
-            rows = list(rows)
-            return _numbers(rows, len(names), order)
-        if features and '"' not in text and len(names) <= MOST_COLUMNS:
+    if is_simple and len(text) > LARGE_CHARACTERS and len(names) <= MOST_COLUMNS:
+        with suppress(ValueError):  # read it with care, and name the row that is wrong
             return _numbers_by_arrow(text.strip(), len(names), order, has_header)
     return _numbers_or_text(rows, len(names), order, features)
 
 
-def _numbers(rows: list[list[str]], width: int, order: list[int]) -> Array:
-    if set(map(len, rows)) != {width}:
-        raise ValueError("the rows differ")
-    if len(order) < width or order != sorted(order):
-        rows = [[row[i] for i in order] for row in rows]
-    return np.array([float(cell) for row in rows for cell in row]).reshape(len(rows), -1)
+def _few_numbers(text: str, features: Sequence[str]) -> Array:
+    rows = [line.split(",") for line in text.split("\n") if line and not line.isspace()]
+    if not rows or not set(features).isdisjoint(map(str.strip, rows[0])):
+        raise ValueError("no rows, or a header")
+    return np.array(rows, dtype=FLOAT64)
 
 
 def _numbers_by_arrow(text: str, width: int, order: list[int], has_header: bool) -> Array:
@@ -145,28 +138,34 @@ def _numbers_by_arrow(text: str, width: int, order: list[int], has_header: bool)
 def _numbers_or_text(
     rows: Iterable[list[str]], width: int, order: list[int], features: Sequence[str]
 ) -> Array:
-    """Numbers; or text, if the model has no FEATURES and each row holds some."""
     numbers = array("d")
-    texts: list[list[str]] = []
+    undeclared: list[list[Any]] = []
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             raise _bad(f"all rows must have {width} values, as row 1 has; row {number} has {len(row)}")
         cells = [row[i] for i in order]
+        values: list[Any]
         try:
-            numbers.extend([float(cell) for cell in cells])
+            values = [float(cell) for cell in cells]
         except ValueError:
-            try:
-                numbers.extend([float(cell.strip() or "nan") for cell in cells])
-            except ValueError as error:
-                if features:
-                    cells = [cell.strip() or "nan" for cell in cells]
-                    raise _bad(f"row {number}{_column(cells, features)}: {_one_line(error)}") from None
-                texts.append(cells)
-        if texts and numbers:
-            raise _bad(f"row {number} {MIXED}; if row 1 is a header, say header=present")
-    if texts:
-        return _text(np.array(texts, dtype=object))
-    return np.array(numbers, dtype=FLOAT64).reshape(-1, max(1, len(order)))
+            values = [_number_or_text(cell) for cell in cells]
+            if features and (text := next((v for v in values if isinstance(v, str)), "")):
+                column = features[values.index(text)]
+                raise _bad(f"row {number}, column {column!r}: {text[:200]!r} is not a number") from None
+        if features:
+            numbers.extend(values)
+        else:
+            undeclared.append(cells if str in map(type, values) else values)
+    if features:
+        return np.array(numbers, dtype=FLOAT64).reshape(-1, len(features))
+    return _undeclared(np.array(undeclared, dtype=object))
+
+
+def _number_or_text(cell: str) -> float | str:
+    try:
+        return float(cell.strip() or "nan")
+    except ValueError:
+        return cell
 
 
 def _decode_json(body: bytes, kind: ContentType, features: Sequence[str]) -> Array:
@@ -224,7 +223,7 @@ def _decode_parquet(body: bytes, kind: ContentType, features: Sequence[str]) -> 
     _order(schema.names, names)
     for name in names:
         held = schema.field(name).type
-        if not any(holds(held) for holds in ARROW_NUMBERS):
+        if not any(getattr(pyarrow.types, f"is_{kind_of}")(held) for kind_of in ARROW_NUMBERS):
             raise _bad(f"column {name[:200]!r} holds {str(held)[:200]}; send numbers")
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
@@ -254,9 +253,8 @@ def _from_json(value: Any, features: Sequence[str]) -> Array:
         if any(len(row) != len(value["columns"]) for row in value["data"]):
             raise _bad("each row must have one value for each named column")
         return _from_rows([[row[i] for i in order] for row in value["data"]], features)
-    for key in ROW_KEYS:
-        if key in value:
-            return _from_json(value[key], features)
+    if len(keys := ROW_KEYS & value.keys()) == 1:
+        return _from_json(value[keys.pop()], features)
     raise RequestError(
         400, 'send {"instances": [...]}, {"inputs": [...]}, {"columns": [...], "data": [...]} or records'
     )
@@ -276,22 +274,22 @@ def _from_rows(rows: list[Any], features: Sequence[str]) -> Array:
         return _undeclared(np.array(rows, dtype=object))
     try:
         inputs = np.array(rows, dtype=FLOAT64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         for number, row in enumerate(rows, start=1):
-            if column := _column(row if isinstance(row, list) else [row], features):
-                raise _bad(f"row {number}{column}: {_one_line(error)}") from None
+            for name, cell in zip(features, row if isinstance(row, list) else [row], strict=False):
+                if not _is_number(cell):
+                    held = repr(cell)[:200]
+                    raise _bad(f"row {number}, column {name!r}: {held} is not a number") from None
         raise _bad(f"each row must have {_values(features)}") from None
     return inputs.reshape(-1, 1) if inputs.ndim == 1 else inputs
 
 
-def _column(row: Sequence[Any], features: Sequence[str]) -> str:
-    """Which column of a row holds no number; empty if there is none."""
-    for name, cell in zip(features, row, strict=False):
-        try:
-            np.array(cell, dtype=FLOAT64)
-        except (ValueError, TypeError):
-            return f", column {name!r}"
-    return ""
+def _is_number(value: object) -> bool:
+    try:
+        np.array(value, dtype=FLOAT64)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _undeclared(cells: Array) -> Array:
@@ -303,7 +301,8 @@ def _undeclared(cells: Array) -> Array:
         raise _bad("all rows must have the same shape, and hold numbers or text")
     has_text = [str in map(type, row) for row in cells.reshape(len(cells), -1)]
     if not all(has_text):
-        raise _bad(f"row {has_text.index(not has_text[0]) + 1} {MIXED}")
+        number = has_text.index(not has_text[0]) + 1
+        raise _bad(f"row {number} is not like row 1: only one of them holds text. {HEADER_HINT}")
     return _text(cells)
 
 
@@ -347,20 +346,13 @@ def _checked(inputs: Array, features: Sequence[str], accepts_missing: bool) -> A
             inputs = inputs.astype(inputs.dtype.newbyteorder("="), copy=False)
         elif inputs.dtype is not FLOAT32:
             inputs = inputs.astype(FLOAT64)
-    if inputs.dtype.kind == "f" and not _is_finite(inputs):
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         refused = np.argwhere(np.isinf(inputs) if accepts_missing else ~np.isfinite(inputs))
         if len(refused):
             row, *place = refused[0].tolist()
             value = repr(features[place[0]]) if features else f"value {place[0] + 1 if place else 1}"
             raise _bad(f"row {row + 1} has no finite number for {value}")
     return inputs
-
-
-def _is_finite(inputs: Array) -> bool:
-    # Python's sum of few numbers is faster; a sum that is infinite says nothing.
-    if inputs.size < 64 and math.isfinite(sum(inputs.ravel().tolist())):
-        return True
-    return bool(np.isfinite(inputs).all())
 
 
 def _bad(reason: str) -> RequestError:

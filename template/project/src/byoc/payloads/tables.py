@@ -8,7 +8,8 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,10 +72,15 @@ def neutral(table: Table) -> Any:
 
 
 def _decode_csv(body: bytes, kind: ContentType, table: Table) -> dict[str, pyarrow.Array]:
-    from pyarrow import csv as arrow_csv
+    text = body.decode(kind.charset).removeprefix("\ufeff").strip("\r\n")
+    ends = [0]
 
-    stream = io.StringIO(body.decode(kind.charset).removeprefix("\ufeff").strip("\r\n"), newline="")
-    first = [cell.strip() for cell in next(csv.reader(stream, strict=True), [])]
+    def lines() -> Iterator[str]:
+        for line in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n|\Z)", text):
+            ends.append(line.end())
+            yield line.group()
+
+    first = [cell.strip() for cell in next(csv.reader(lines(), strict=True), [])]
     present = list(table.names)
     if len(first) > max(decoding.MOST_COLUMNS, 2 * len(present)):
         raise decoding._bad(f"row 1 has {len(first)} columns; send {', '.join(table.names)[:500]}")
@@ -90,14 +96,33 @@ def _decode_csv(body: bytes, kind: ContentType, table: Table) -> dict[str, pyarr
             raise decoding._bad(f"in a batch the header must be {','.join(table.names)[:500]}")
     else:
         order = list(range(len(first)))
-        stream.seek(0)
         if len(first) != len(present):
             raise decoding._bad(f"each row must have {decoding._values(present)}, not {len(first)}")
-    data = stream.read().encode()
+    data = (text[ends[-1] :] if has_header else text).encode()
     if not data.strip():
         raise decoding._bad("the body holds no rows")
-    names = [str(n) for n in range(len(first))]
-    cells = arrow_csv.read_csv(
+    types = {str(i): TYPES[table.columns[name].type] for i, name in zip(order, present, strict=True)}
+    if "x" in text or "X" in text:  # Arrow takes 0x10 for a whole number
+        types = {n: pyarrow.string() if held == pyarrow.int64() else held for n, held in types.items()}
+    try:
+        cells = _read_csv(data, len(first), types)
+        if not all(_is_finite(cells.column(n)) for n, held in types.items() if held == pyarrow.float64()):
+            raise pyarrow.ArrowInvalid
+    except pyarrow.ArrowInvalid:  # then a column that it cannot read is read cell by cell
+        cells = _read_csv(data, len(first), dict.fromkeys(types, pyarrow.string()))
+    read = dict(zip(present, map(_one, cells.columns), strict=True))
+    return {
+        name: _from_texts(read[name], name, column) if name in read else _missing(cells.num_rows, column)
+        for name, column in table.columns.items()
+    }
+
+
+def _read_csv(data: bytes, width: int, types: Mapping[str, pyarrow.DataType]) -> pyarrow.Table:
+    """Columns 0, 1, ... of the given types."""
+    from pyarrow import csv as arrow_csv
+
+    names = [str(n) for n in range(width)]
+    return arrow_csv.read_csv(
         pyarrow.BufferReader(data),
         # One block: then a row may have any size.
         arrow_csv.ReadOptions(
@@ -105,14 +130,9 @@ def _decode_csv(body: bytes, kind: ContentType, table: Table) -> dict[str, pyarr
         ),
         arrow_csv.ParseOptions(newlines_in_values=True),
         arrow_csv.ConvertOptions(
-            include_columns=[names[i] for i in order], column_types=dict.fromkeys(names, pyarrow.string())
+            include_columns=list(types), column_types=types, null_values=[""], strings_can_be_null=True
         ),
     )
-    read = {name: _one(cells.column(n)) for n, name in enumerate(present)}
-    return {
-        name: _from_texts(read[name], name, column) if name in read else _missing(cells.num_rows, column)
-        for name, column in table.columns.items()
-    }
 
 
 def _decode_json(body: bytes, kind: ContentType, table: Table) -> dict[str, pyarrow.Array]:
@@ -211,35 +231,34 @@ def _from_rows(rows: Any, table: Table) -> dict[str, pyarrow.Array]:
 
 def _from_texts(cells: pyarrow.Array, name: str, column: Column, is_csv: bool = True) -> pyarrow.Array:
     """A column of texts. Arrow reads plain ones; a column with others is read cell by cell."""
-    if is_csv:
-        if column.type != "text":
-            cells = compute.utf8_trim_whitespace(cells)
-        cells = compute.if_else(compute.equal(cells, ""), None, cells)
-    if column.type == "text":
+    if column.type == "text" or cells.type not in (pyarrow.string(), pyarrow.null()):
         return cells
     try:
         if column.type == "category":
-            is_plain = compute.is_in(cells, pyarrow.array([*column.values, None]))
-        else:  # Arrow knows hexadecimal numbers, and more spellings of NaN
-            is_plain = compute.invert(compute.match_substring_regex(cells, "[xXnN_]"))
-        if column.type == "boolean" or compute.all(is_plain).as_py() is not False:
+            if compute.all(compute.is_in(cells, pyarrow.array([*column.values, None]))).as_py() is not False:
+                return cells
+        elif (
+            column.type != "whole_number"
+            or not compute.any(compute.match_substring(cells, "x", ignore_case=True)).as_py()
+        ):
             read = cells.cast(TYPES[column.type])
-            if column.type != "number" or compute.all(compute.is_finite(read)).as_py() is not False:
+            if column.type != "number" or _is_finite(read):
                 return read
     except pyarrow.ArrowInvalid:
         pass
-    return _from_values(cells.to_pylist(), name, column, READ_TEXT if is_csv else {})
+    return _from_values(cells.to_pylist(), name, column, READ_TEXT if is_csv else None)
 
 
 def _from_values(
     cells: Iterable[Any], name: str, column: Column, readers: Mapping[str, Callable[[str], Any]] | None = None
 ) -> pyarrow.Array:
     """A column of Python's values; with `readers` they are texts, and without their types must be right."""
-    read = (readers or {}).get(column.type)
     values = []
     for row, cell in enumerate(cells, start=1):
         try:
-            value = read(cell) if read and cell is not None else cell
+            value = cell
+            if readers and cell is not None:
+                value = readers[column.type](cell.strip()) if cell.strip() else None
             is_missing = value is None or (isinstance(value, float) and math.isnan(value))
             values.append(None if is_missing else _value(value, column))
         except (ValueError, OverflowError):
@@ -279,6 +298,8 @@ def _whole_number(cell: str) -> int | float:
 
 READ_TEXT: Mapping[str, Callable[[str], Any]] = {
     "number": float,
+    "category": str,
+    "date": str,
     "whole_number": _whole_number,
     "boolean": lambda cell: {"true": True, "1": True, "false": False, "0": False}.get(cell.lower(), cell),
 }
@@ -291,6 +312,10 @@ def _finite(cells: pyarrow.Array, name: str, column: Column) -> pyarrow.Array:
     if compute.any(compute.is_inf(cells)).as_py():
         return _from_values(cells.to_pylist(), name, column)  # raises, and names the row
     return compute.if_else(compute.is_nan(cells), None, cells)
+
+
+def _is_finite(cells: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
+    return compute.all(compute.is_finite(cells)).as_py() is not False
 
 
 def _missing(rows: int, column: Column) -> pyarrow.Array:
@@ -328,21 +353,22 @@ def _array(cells: pyarrow.Array, name: str, column: Column) -> np.ndarray[Any, A
 def _dataframe(columns: Mapping[str, pyarrow.Array], table: Table) -> Any:
     import pandas  # only models that ask for a DataFrame have it
 
-    def series(cells: pyarrow.Array, name: str, column: Column) -> Any:
+    def held(cells: pyarrow.Array, name: str, column: Column) -> Any:
         if column.type == "category":
             codes = compute.fill_null(compute.index_in(cells, pyarrow.array(column.values)), -1)
-            return pandas.Series(pandas.Categorical.from_codes(codes.to_numpy(), column.values))
+            return pandas.Categorical.from_codes(codes.to_numpy(), column.values)
         if column.optional and column.type in ("whole_number", "boolean"):
             array = {"whole_number": pandas.arrays.IntegerArray, "boolean": pandas.arrays.BooleanArray}[
                 column.type
             ]
             filled = compute.fill_null(cells, pyarrow.scalar(0).cast(cells.type))
             is_null = cells.is_null().to_numpy(zero_copy_only=False)
-            return pandas.Series(array(filled.to_numpy(zero_copy_only=False, writable=True), is_null.copy()))
+            return array(filled.to_numpy(zero_copy_only=False, writable=True), is_null.copy())
         array = _array(cells, name, column)
-        return pandas.Series(array, dtype=array.dtype)
+        return pandas.Series(array, dtype=object) if column.type == "text" else array
 
-    return pandas.DataFrame({name: series(columns[name], name, c) for name, c in table.columns.items()})
+    read = {name: held(columns[name], name, column) for name, column in table.columns.items()}
+    return pandas.DataFrame(read, copy=False)
 
 
 DECODERS: Mapping[str, Callable[[bytes, ContentType, Table], dict[str, pyarrow.Array]]] = {

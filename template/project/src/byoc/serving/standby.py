@@ -52,18 +52,21 @@ class Standby:
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: say(f"PID 1 goes on after: {context['message']}"))
-        async with (
+        # Not as contexts: to leave one waits for the end of every connection, and of a worker that lives on.
+        servers = [
             await asyncio.start_unix_server(self._hear, sock=reports),
             await asyncio.start_unix_server(self._answer_health, sock=health),
-        ):
-            answering = asyncio.create_task(self._answer_always())
-            try:
-                return await work
-            finally:
-                answering.cancel()
-                self._accept_all()  # closed unanswered, their clients would see a reset
-                if self._tasks:
-                    await asyncio.wait(self._tasks, timeout=READ_SECONDS)
+        ]
+        answering = asyncio.create_task(self._answer_always())
+        try:
+            return await work
+        finally:
+            answering.cancel()
+            self._accept_all()  # closed unanswered, their clients would see a reset
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=READ_SECONDS)
+            for server in servers:
+                server.close()
 
     @staticmethod
     async def until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -178,7 +181,9 @@ async def _relay(reader: StreamReader, writer: StreamWriter, head: bytes, side_d
 
 async def _copy(source: StreamReader, sink: StreamWriter) -> None:
     with suppress(OSError):
-        while part := await source.read(65536):
-            sink.write(part)
-            await sink.drain()
-        sink.write_eof()
+        try:
+            while part := await source.read(65536):
+                sink.write(part)
+                await sink.drain()
+        finally:  # after a reset, too: else the other side would wait for more
+            sink.write_eof()

@@ -3,12 +3,22 @@
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from byoc.processes import Process
-from byoc.serving.settings import SIDE_DOOR, Settings
+from byoc.serving.settings import DRAIN_SECONDS, SIDE_DOOR, Settings
 
 BACKLOG = 2048
 PROGRAM = Path(__file__).parents[2]
+# This parser bounds heads and pipelines, and reads the body of a request with Upgrade in its headers.
+UVICORN: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "zttp",
+    "ws": "none",  # SageMaker asks over HTTP,
+    "proxy_headers": False,  # and no proxy of ours is in front
+    "server_header": False,
+    "timeout_graceful_shutdown": DRAIN_SECONDS,
+}
 
 
 def bind(settings: Settings, run_dir: Path) -> socket.socket:

@@ -1,1 +1,0 @@
-"""What `train` and `serve` share: paths, processes, GPUs and the artifact."""

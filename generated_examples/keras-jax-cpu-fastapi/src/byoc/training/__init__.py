@@ -1,1 +1,0 @@
-"""What `train` runs: the job that SageMaker describes, and the truth about how it ended."""

@@ -1,1 +1,0 @@
-"""What `serve` runs: workers around one loaded model, and health checks that no prediction can block."""
