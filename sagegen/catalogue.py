@@ -2,7 +2,8 @@
 
 Nothing here knows a framework or a stack by name. A question with choices is an axis, except the base
 image: what is proven is proven on the default one. A combination exists when every choice's own
-validator is silent, so `sagegen list`, the matrix and the prompts can only ever agree.
+validator is silent, so `sagegen list`, the matrix and the prompts can only ever agree. One axis, `data`,
+multiplies nothing: see `samples`.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ class Combination:
 
 
 def identify(answers: Mapping[str, Any], *without: str) -> str:
-    """`keras-jax-gpu-flask`; a Python other than the default is appended (`-py3.11`)."""
+    """`keras-jax-gpu-flask`; Python and data are appended if not the default (`-py3.11`, `-text`)."""
     names = ("framework", "keras_backend", "device", "stack")
     parts = [answers[name] for name in names if name in answers and name not in without]
-    python = answers["python_version"]
-    default = questions()["python_version"]["default"]
-    return "-".join([*parts, *([f"py{python}"] if python != default else [])])
+    for name, prefix in (("python_version", "py"), ("data", "")):
+        default = questions()[name]["default"]
+        value = answers.get(name, default)  # a repository of an earlier release has no `data`
+        parts += [f"{prefix}{value}"] if value != default else []
+    return "-".join(parts)
 
 
 @cache
@@ -83,12 +86,26 @@ def choices(question: str) -> dict[str, str]:
 
 @cache
 def combinations() -> list[Combination]:
-    """Every combination of the axes, refused ones included, in the order of the questions."""
-    environment = _environment()
-    found = [Combination({}, {})]
-    for name, question in questions().items():
-        found = [after for before in found for after in _ask(environment, name, question, before)]
-    return found
+    """Every combination of the axes but `data`, refused ones included, in the order of the questions."""
+    return _product(data=questions()["data"]["default"])
+
+
+@cache
+def samples() -> list[Combination]:
+    """Every framework and backend with each other kind of data; all else has its default.
+
+    A kind of data decides the model and the payloads, which no stack, device or Python changes: proven here, it
+    is proven for all.
+    """
+    held = {name: questions()[name]["default"] for name in ("device", "python_version", "stack")}
+    kinds = list(choices("data"))[1:]
+    return [c for kind in kinds for c in _product(data=kind, **held) if c.reason is None]
+
+
+@cache
+def product() -> list[Combination]:
+    """Every combination of all axes that can be generated, `data` included."""
+    return [combination for combination in _product() if combination.reason is None]
 
 
 def existing() -> list[Combination]:
@@ -105,7 +122,7 @@ def default() -> Combination:
 
 def covering() -> list[Combination]:
     """The default combination and as few others as show every value of every axis at least once."""
-    rest = existing()
+    rest = existing() + samples()
     missing = {pair for combination in rest for pair in combination.answers.items()}
     shown: list[Combination] = []
     while missing:
@@ -114,6 +131,20 @@ def covering() -> list[Combination]:
         shown.append(best)
         missing -= best.answers.items()
     return shown
+
+
+def _product(**held: str) -> list[Combination]:
+    """Every combination of the axes, refused ones included, with `held` as the one value of an axis."""
+    environment = _environment()
+    found = [Combination({}, {})]
+    for name, question in questions().items():
+        found = [
+            after
+            for before in found
+            for after in _ask(environment, name, question, before)
+            if name not in held or after.answers.get(name) == held[name]
+        ]
+    return found
 
 
 def _ask(

@@ -28,7 +28,8 @@ def write(folder: Path) -> None:
     for combination in catalogue.covering():
         render_example(combination, folder / combination.id)
     with tempfile.TemporaryDirectory() as scratch:
-        trees = {c.id: render_example(c, Path(scratch) / c.id) for c in catalogue.existing()}
+        every = catalogue.existing() + catalogue.samples()
+        trees = {c.id: render_example(c, Path(scratch) / c.id) for c in every}
         (folder / DIGESTS).write_text(json.dumps(digests(trees), indent=1) + "\n")
 
 

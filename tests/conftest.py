@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import COMBOS, commit, tree
+from helpers import COMBOS, SAMPLES, commit, tree
 
 from sagegen.examples import render_example
 from sagegen.render import template
@@ -42,9 +42,9 @@ def upstream(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every combination, rendered once: {id: folder}."""
+    """Every combination and every sample, rendered once: {id: folder}."""
     folder = tmp_path_factory.mktemp("rendered")
-    return {c.id: render_example(c, folder / c.id) for c in COMBOS}
+    return {c.id: render_example(c, folder / c.id) for c in [*COMBOS, *SAMPLES]}
 
 
 @pytest.fixture(scope="session")

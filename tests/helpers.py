@@ -10,6 +10,7 @@ from sagegen.catalogue import Combination
 
 ROOT = Path(__file__).parent.parent
 COMBOS = catalogue.existing()
+SAMPLES = catalogue.samples()
 
 
 def combo_id(combination: Combination) -> str:

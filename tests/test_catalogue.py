@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import COMBOS, ROOT, commit, git, tree
+from helpers import COMBOS, ROOT, SAMPLES, commit, git, tree
 
 from sagegen import catalogue
 from sagegen.errors import SagegenError
@@ -28,7 +28,7 @@ OTHER_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("axis,folder", [("framework", "frameworks"), ("stack", "stacks")])
+@pytest.mark.parametrize("axis,folder", [("framework", "frameworks"), ("stack", "stacks"), ("data", "data")])
 def test_every_choice_is_a_folder_and_every_folder_a_choice(axis, folder):
     assert set(catalogue.choices(axis)) == {path.name for path in (ROOT / "template" / folder).iterdir()}
 
@@ -37,10 +37,35 @@ def test_every_choice_is_a_folder_and_every_folder_a_choice(axis, folder):
 def test_a_spec_lists_the_files_beside_it(spec: Path):
     listed = yaml.safe_load(spec.read_text())
     files = {path.relative_to(spec.parent).as_posix() for path in spec.parent.rglob("*") if path.is_file()}
-    backends = {f"backends/{name}.py" for name in listed.get("backends", {})}
     beside = {name for name in files - {spec.name} if "__pycache__" not in name}
-    assert set(listed["files"]) == beside - backends
+    backends = {f"backends/{name}.py" for name in listed.get("backends", {})}
+    models = {f"models/{name}.py" for name in catalogue.choices("framework") if spec.name == "data.yml"}
+    assert {*listed.get("files", ()), *listed.get("parts", ())} == beside - backends - models
     assert {name for name in beside if name.startswith("backends/")} <= backends
+    assert models <= beside
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.parent.name)
+def test_every_part_of_a_spec_is_included_somewhere(spec: Path):
+    templates = [
+        path.read_text() for path in (ROOT / "template").rglob("*") if path.suffix in (".py", ".jinja")
+    ]
+    for part in yaml.safe_load(spec.read_text()).get("parts", ()):
+        # tests.py is included by the name that data has.
+        name = f"{spec.parent.relative_to(ROOT).as_posix()}/{part}"
+        assert any(name in text or f'data ~ "/{part}"' in text for text in templates), name
+
+
+@pytest.mark.parametrize("kind", catalogue.choices("data"))
+def test_a_kind_of_data_has_training_data_and_payloads_of_its_own(kind):
+    folder = ROOT / "template/project" / f"{{% if data == '{kind}' %}}local_test{{% endif %}}"
+    assert {path.name for path in (folder / "opt_ml/input/data").iterdir()} == {"train", "validation", "test"}
+    assert {"records.jsonl", "expected.csv"} <= {path.name for path in (folder / "payloads").iterdir()}
+
+
+def test_all_sample_data_together_have_at_most_a_megabyte():
+    files = (ROOT / "template/project").glob("*local_test*/**/*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) <= 10**6
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.parent.name)
@@ -53,7 +78,7 @@ def test_every_requirement_is_pinned_and_has_a_reason(spec: Path):
                 yield from entries(item)
 
     found = list(entries(yaml.safe_load(spec.read_text())))
-    assert found
+    assert found or spec.name == "data.yml"  # a kind of data may need nothing more
     for entry in found:
         assert entry.keys() == {"pin", "why"}, entry  # a comma would begin a third
         assert "==" in entry["pin"] and entry["why"].strip(), entry
@@ -65,13 +90,22 @@ def test_the_issue_s_24_combinations_exist():
 
 
 def test_ids_are_unique():
-    names = [c.id for c in catalogue.combinations()]
+    names = [c.id for c in catalogue.product()]
     assert len(names) == len(set(names))
+    assert {c.id for c in COMBOS + SAMPLES} <= set(names)
+
+
+def test_every_framework_and_backend_has_a_sample_of_each_kind_of_data():
+    def models(among):
+        return {(c.answers["framework"], c.answers.get("keras_backend"), c.answers["data"]) for c in among}
+
+    assert models(COMBOS + SAMPLES) == models(catalogue.product())
+    assert len(SAMPLES) == len(models(SAMPLES))  # each once
 
 
 @pytest.mark.parametrize("axis", AXES)
 def test_no_value_of_an_axis_is_dead(axis):
-    assert {c.answers[axis] for c in COMBOS if axis in c.answers} == set(AXES[axis])
+    assert {c.answers[axis] for c in COMBOS + SAMPLES if axis in c.answers} == set(AXES[axis])
 
 
 def test_no_two_combinations_render_the_same(trees):

@@ -1,6 +1,7 @@
 """Your model's tests: they train on the sample data, without Docker, in seconds."""
 
 import io
+import json
 import math
 import re
 import shutil
@@ -13,15 +14,16 @@ from typing import Any
 import pytest
 
 try:
-    import numpy as np
-
-    from byoc import framework, job, metrics, paths, payloads
-
-    framework.prepare(threads=1)
-    import model
-except ModuleNotFoundError as missing:
-    why = f"{missing.name} is not installed here; `make setup` installs what requirements.txt lists"
+    import numpy  # noqa: F401
+except ModuleNotFoundError:
+    why = "numpy is not installed here; `make setup` installs what requirements.txt lists"
     pytest.skip(why, allow_module_level=True)
+
+from byoc import framework, job, metrics, paths, payloads
+from byoc.errors import JobError
+
+framework.prepare(threads=1)
+import model  # noqa: E402
 
 LOCAL_TEST = Path(__file__).parent.parent / "local_test"
 PAYLOADS = LOCAL_TEST / "payloads"
@@ -46,10 +48,16 @@ def start(should_stop: Callable[[], bool] = lambda: False, **hyperparameters: An
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training on the sample data printed, and its artifact as an endpoint loads it."""
+    """What a training on the sample data printed and reported, and its artifact as an endpoint loads it."""
 
     log: str
+    report: dict[str, Any]
     model: Any
+
+    def predict(self, *records: bytes) -> list[Any]:
+        """The predictions for some lines of records.jsonl, in one request."""
+        inputs = payloads.decoder(model.INPUTS)(b"\n".join(records), payloads.JSON_LINES)
+        return list(model.predict(self.model, inputs))
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +66,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     log = io.StringIO()
     with sagemaker_folders(tmp_path_factory.mktemp("trained")), redirect_stdout(log):
         model.train(start())
-        return Trained(log.getvalue(), model.load(paths.model()))
-
-
-def sample() -> np.ndarray:
-    return payloads.decode((PAYLOADS / "rows.csv").read_bytes(), payloads.CSV, model.FEATURES)
+        report = json.loads((paths.output_data() / "evaluation.json").read_text())
+        return Trained(log.getvalue(), report, model.load(paths.model()))
 
 
 def test_a_trained_model_is_accurate_on_data_it_has_not_seen(trained: Trained) -> None:
-    accuracy = float(trained.log.rpartition("test_accuracy=")[2].partition(";")[0])
-    assert accuracy >= 0.95
+    assert trained.report["accuracy"] >= 0.95
 
 
 def test_every_metric_definition_finds_a_number_in_the_training_log(trained: Trained) -> None:
@@ -80,15 +84,14 @@ def test_every_metric_definition_finds_a_number_in_the_training_log(trained: Tra
         assert all(math.isfinite(float(value)) for value in values)
 
 
-def test_a_saved_model_is_loaded_again_and_predicts_what_the_samples_expect(trained: Trained) -> None:
-    predictions = model.predict(trained.model, sample())
-    assert list(predictions) == (PAYLOADS / "expected.csv").read_text().split()
+def test_a_saved_model_predicts_what_the_sample_requests_expect(trained: Trained) -> None:
+    records = (PAYLOADS / "records.jsonl").read_bytes().splitlines()
+    assert trained.predict(*records) == (PAYLOADS / "expected.csv").read_text().split()
 
 
 def test_a_prediction_does_not_depend_on_what_else_is_in_the_request(trained: Trained) -> None:
-    rows = sample()
-    together = list(model.predict(trained.model, rows))
-    assert together == [model.predict(trained.model, row[None])[0] for row in rows]
+    records = (PAYLOADS / "records.jsonl").read_bytes().splitlines()
+    assert trained.predict(*records) == [trained.predict(record)[0] for record in records]
 
 
 def test_a_stopped_training_goes_on_where_it_stopped(
@@ -103,3 +106,29 @@ def test_a_stopped_training_goes_on_where_it_stopped(
     assert "resumed after epoch 2" in second_run
     assert "epoch=2;" not in second_run
     assert "epoch=4;" in second_run
+
+
+HEADER = "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex\n"
+ROW = "Adelie,39.1,18.7,181,3750,male\n"
+
+
+def test_a_training_file_may_lack_optional_columns_and_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"\ufeff{HEADER}{ROW}Gentoo,46.1,13.2,211,4500,\n", encoding="utf-8")
+    x, y = model.read(tmp_path)
+    assert len(x) == 2
+    assert [model.LABELS[label] for label in y] == ["Adelie", "Gentoo"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("Adelie,,18.7,181,3750,male", "a.csv, line 3: bill_length_mm is ''"),
+        ("Adelie,39.1,18.7,181,heavy,male", "a.csv, line 3: body_mass_g is 'heavy'"),
+        ("adelie,39.1,18.7,181,3750,male", "a.csv, line 3: species is 'adelie'"),
+        ("Adelie,39.1,18.7,181,3750,unknown", "a.csv, line 3: sex is 'unknown'"),
+    ],
+)
+def test_a_wrong_row_ends_the_job_with_its_place(tmp_path: Path, row: str, reason: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{HEADER}{ROW}{row}\n", encoding="utf-8")
+    with pytest.raises(JobError, match=re.escape(reason)):
+        model.read(tmp_path)

@@ -1,10 +1,9 @@
 """Your model: this is the one file to edit.
 
 SageMaker runs `train` once, and then `load` and `predict` in every worker of an endpoint. The sample tells
-three species of penguins apart by their measurements.
+three species of penguins apart by their measurements, their island and their sex.
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -14,15 +13,23 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
-from byoc.errors import JobError
+from byoc.channels import csv_rows
+from byoc.inputs import Table, category, number
 from byoc.job import Checkpoints, Job
 from byoc.paths import atomic
 
-FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
-SPECIES = ("Adelie", "Chinstrap", "Gentoo")
+NUMBERS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+CATEGORIES = {"island": ("Biscoe", "Dream", "Torgersen"), "sex": ("female", "male")}
+LABELS = ("Adelie", "Chinstrap", "Gentoo")
+# What a request must carry: these columns, by name or in this order. A category may be missing.
+INPUTS = Table(
+    **{name: number() for name in NUMBERS},
+    **{name: category(*values, optional=True) for name, values in CATEGORIES.items()},
+)
+# Columns of `features`: one for each number, and one for each value of a category.
+WIDTH = len(NUMBERS) + sum(len(values) for values in CATEGORIES.values())
 # Printed by log_metrics once per epoch; `make metrics` gives the regexes for create_training_job.
 METRICS = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "test_accuracy")
-
 MODEL_FILE = "model.keras"
 # Requests are answered in several threads, and a Keras model must not predict in two at once.
 PREDICTING = Lock()
@@ -35,28 +42,21 @@ class Hyperparameters(BaseModel):
     learning_rate: float = Field(0.01, gt=0, description="Step size of Adam")
     batch_size: int = Field(32, ge=1, description="Rows per step")
     hidden_units: int = Field(16, ge=1, description="Width of the hidden layer")
-    seed: int = Field(0, ge=0, description="Of the initial weights and the order of rows")
+    seed: int = Field(0, ge=0, description="Of the initial weights and the order of the data")
 
 
 def build(x: np.ndarray, hp: Hyperparameters) -> keras.Model:
     """A small network that standardises its own inputs, so that the artifact is all that serving needs."""
-    keras.utils.set_random_seed(hp.seed)
-    standardise = keras.layers.Normalization()
-    standardise.adapt(x)
-    model = keras.Sequential(
+    variance = x.var(axis=0)
+    return keras.Sequential(
         [
-            keras.Input([len(FEATURES)]),
-            standardise,
+            keras.Input([WIDTH]),
+            # A column of one value stays as it is.
+            keras.layers.Normalization(mean=x.mean(axis=0), variance=np.where(variance > 0, variance, 1)),
             keras.layers.Dense(hp.hidden_units, activation="relu"),
-            keras.layers.Dense(len(SPECIES), activation="softmax"),
+            keras.layers.Dense(len(LABELS), activation="softmax"),
         ]
     )
-    model.compile(
-        optimizer=keras.optimizers.Adam(hp.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    return model
 
 
 class EndOfEpoch(keras.callbacks.Callback):
@@ -93,7 +93,13 @@ def train(job: Job[Hyperparameters]) -> None:
         model = keras.saving.load_model(file)
         print(f"resumed after epoch {epoch}", flush=True)
     else:
+        keras.utils.set_random_seed(hp.seed)
         model = build(x, hp)
+        model.compile(
+            optimizer=keras.optimizers.Adam(hp.learning_rate),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
 
     if not job.should_stop():
         history = model.fit(
@@ -111,7 +117,9 @@ def train(job: Job[Hyperparameters]) -> None:
     if job.is_leader and epoch > 0:
         with atomic(job.model_dir / MODEL_FILE) as path:
             model.save(path, include_optimizer=False)
-        evaluate(job, model, epoch)
+        if job.has_channel("test"):
+            x_test, y_test = read(job.channel("test"))
+            evaluate(job, y_test, classify(model, x_test), epoch)
 
 
 def batches(
@@ -130,55 +138,48 @@ def load(model_dir: Path) -> keras.Model:
     return keras.saving.load_model(model_dir / MODEL_FILE, compile=False)
 
 
-def predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Name the species of each row; inputs has shape [rows, 4] in the order of FEATURES."""
+def classify(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The label of each row of features."""
     # Filled up to a power of two rows: a backend may compile anew for every number of rows that it meets.
-    batch = np.zeros((1 << (len(inputs) - 1).bit_length(), len(FEATURES)), dtype=np.float32)
-    batch[: len(inputs)] = inputs
+    batch = np.zeros((1 << (len(x) - 1).bit_length(), *x.shape[1:]), dtype=x.dtype)
+    batch[: len(x)] = x
     with PREDICTING:
         probabilities = model.predict_on_batch(batch)
-    return np.take(SPECIES, probabilities[: len(inputs)].argmax(axis=1))
+    return np.take(LABELS, probabilities[: len(x)].argmax(axis=1))
+
+
+def predict(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Name the species of each row; `inputs` has the columns of INPUTS, each of shape [rows]."""
+    return classify(model, features(inputs))
 
 
 def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All CSV files of a channel: features of shape [rows, 4] and species as indexes of shape [rows].
+    """A channel's CSV files: features, and species as indexes of shape [rows]."""
+    rows = csv_rows(channel, "species", *NUMBERS)
+    table = {name: np.array([row.number(name) for row in rows]) for name in NUMBERS}
+    for name, values in CATEGORIES.items():
+        table[name] = np.array([row.optional_choice(name, values) for row in rows], dtype=object)
+    return features(table), np.array([LABELS.index(row.choice("species", LABELS)) for row in rows])
 
-    Hidden files and folders are left out. Raises JobError that names the file, the line and what is in it.
+
+def features(table: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The columns of INPUTS as float32 of shape [rows, WIDTH].
+
+    A category becomes a column for each of its values: 1 where it has the value, else 0. All are 0 where it is
+    missing.
     """
-    features: list[list[float]] = []
-    labels: list[int] = []
-    files = [f.relative_to(channel) for f in sorted(channel.rglob("*")) if f.is_file()]
-    for file in files:
-        if file.suffix != ".csv" or any(part.startswith(".") for part in file.parts):
-            continue
-        with (channel / file).open(newline="", encoding="utf-8-sig") as lines:  # some begin with a mark
-            table = csv.DictReader(lines)
-            if missing := {"species", *FEATURES} - {*(table.fieldnames or ())}:
-                raise JobError(f"{file} has the columns {table.fieldnames}, but not {sorted(missing)}")
-            for row in table:
-                try:
-                    features.append([float(row[name]) for name in FEATURES])
-                    labels.append(SPECIES.index(row["species"]))
-                except (ValueError, TypeError):
-                    raise JobError(
-                        f"{file}, line {table.line_num}: needs a species of {SPECIES} and numbers, has {row}"
-                    ) from None
-    if not labels:
-        found = ", ".join(map(str, files[:10])) or "no file"
-        raise JobError(f"channel {channel.name!r} has no rows in .csv files; it holds {found}")
-    return np.array(features, dtype=np.float32), np.array(labels)
+    columns = [table[name] for name in NUMBERS]
+    for name, values in CATEGORIES.items():
+        columns += [table[name] == value for value in values]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
-def evaluate(job: Job[Hyperparameters], model: object, epochs: int) -> None:
-    """Score the model on data that it has not seen, and save the report with the job's outputs."""
-    if not job.has_channel("test"):
-        return
-    x, y = read(job.channel("test"))
-    predicted = predict(model, x)
-    accuracy = float(np.mean(predicted == np.array(SPECIES)[y]))
+def evaluate(job: Job[Hyperparameters], y: np.ndarray, predicted: np.ndarray, epochs: int) -> None:
+    """Log the accuracy on data that the model has not seen, and save a report with the job's outputs."""
+    accuracy = float(np.mean(predicted == np.take(LABELS, y)))
     job.log_metrics(test_accuracy=accuracy)
     confusion = {
-        actual: {p: int(np.sum(predicted[y == i] == p)) for p in SPECIES} for i, actual in enumerate(SPECIES)
+        actual: {p: int(np.sum(predicted[y == i] == p)) for p in LABELS} for i, actual in enumerate(LABELS)
     }
     report = {"rows": len(y), "epochs": epochs, "accuracy": accuracy, "confusion": confusion}
     job.write_report("evaluation.json", report)

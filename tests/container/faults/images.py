@@ -16,6 +16,7 @@ from sagegen.render import render
 
 from .containers import LABEL, docker
 
+MODEL = Path(__file__).parent / "numbers/model.py"
 STACKS = list(catalogue.choices("stack"))
 BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
 
@@ -32,9 +33,10 @@ class Subject:
 
 @contextmanager
 def subject(stack: str, folder: Path, image: str = "") -> Iterator[Subject]:
-    """Render, build and train with the default framework; or take an image that exists."""
+    """Render, build and train a model of numbers; or take an image that exists."""
     repository = folder / "repository"
     render(repository, {"stack": stack})
+    shutil.copy(MODEL, repository / "src/model.py")
     name = image.replace("{stack}", stack) or f"sagegen-faults-{stack}:{os.getpid()}"
     try:
         if not image:

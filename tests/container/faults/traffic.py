@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from .load import Request
 
-PAYLOADS = Path(__file__).parents[3] / "template/project/local_test/payloads"
+PAYLOADS = Path(__file__).with_name("numbers")
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 NPY, PARQUET = "application/x-npy", "application/x-parquet"
 

@@ -1,4 +1,0 @@
-FEATURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
-SPECIES = ("Adelie", "Chinstrap", "Gentoo")
-# Printed by log_metrics once per epoch; `make metrics` gives the regexes for create_training_job.
-METRICS = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "test_accuracy")
