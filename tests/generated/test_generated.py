@@ -115,7 +115,7 @@ def test_a_models_tests_are_skipped_where_its_framework_is_not_installed(
     pytest_alone = [tools / "python", "-m", "pytest", "-q", "-rs", "tests/test_model.py"]
     done = subprocess.run(pytest_alone, cwd=repository, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert "is not installed here; `make setup` installs it" in done.stdout
+    assert "is not installed here; `make setup` installs what requirements.txt lists" in done.stdout
 
 
 def test_help_lists_every_target(rendered: dict[str, Path]) -> None:
