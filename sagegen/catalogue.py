@@ -94,7 +94,7 @@ def combinations() -> list[Combination]:
 def samples() -> list[Combination]:
     """Every framework and backend with each other kind of data; all else has its default.
 
-    A kind of data decides the model and the payloads, which no stack, device or Python changes: what is proven
+    A kind of data decides the model and the payloads. No stack, device or Python changes them, so what is proven
     here is proven for all.
     """
     held = {name: questions()[name]["default"] for name in ("device", "python_version", "stack")}
