@@ -94,8 +94,8 @@ def combinations() -> list[Combination]:
 def samples() -> list[Combination]:
     """Every framework and backend with each other kind of data; all else has its default.
 
-    A kind of data decides the model and the payloads. No stack, device or Python changes them: one proof holds
-    for all.
+    A kind of data decides the model and the payloads. No stack, device or Python changes them, and one proof
+    holds for all.
     """
     held = {name: questions()[name]["default"] for name in ("device", "python_version", "stack")}
     kinds = list(choices("data"))[1:]
