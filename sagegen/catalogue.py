@@ -94,8 +94,8 @@ def combinations() -> list[Combination]:
 def samples() -> list[Combination]:
     """Every framework and backend with each other kind of data; all else has its default.
 
-    A kind of data decides the model and the payloads, which no stack, device or Python changes: proven here, it
-    is proven for all.
+    A kind of data decides the model and the payloads, which no stack, device or Python changes: proven here,
+    it is proven for all.
     """
     held = {name: questions()[name]["default"] for name in ("device", "python_version", "stack")}
     kinds = list(choices("data"))[1:]
