@@ -14,16 +14,15 @@ from typing import Any
 import pytest
 
 try:
-    import numpy  # noqa: F401
-except ModuleNotFoundError:
-    why = "numpy is not installed here; `make setup` installs what requirements.txt lists"
+    from byoc import framework, job, metrics, paths, payloads
+    from byoc.errors import JobError
+
+    framework.prepare(threads=1)
+except ModuleNotFoundError as missing:
+    why = f"{missing.name} is not installed here; `make setup` installs what requirements.txt lists"
     pytest.skip(why, allow_module_level=True)
 
-from byoc import framework, job, metrics, paths, payloads
-from byoc.errors import JobError
-
-framework.prepare(threads=1)
-import model  # noqa: E402
+import model  # not in `try`: what this does not find is an error
 
 LOCAL_TEST = Path(__file__).parent.parent / "local_test"
 PAYLOADS = LOCAL_TEST / "payloads"
