@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# scikit-learn is in the image alone.
 """A model of numbers only, in the sample's place: so every media type, .npy too, can carry its rows."""
 
 from pathlib import Path
