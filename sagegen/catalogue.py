@@ -102,6 +102,11 @@ def samples() -> list[Combination]:
     return [c for kind in kinds for c in _product(data=kind, **held) if c.reason is None]
 
 
+def provable() -> list[Combination]:
+    """What the matrix proves: every combination, and every framework with each other kind of data."""
+    return existing() + samples()
+
+
 @cache
 def product() -> list[Combination]:
     """Every combination of all axes that can be generated, `data` included."""

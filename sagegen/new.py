@@ -57,12 +57,12 @@ def new(
 
 
 def _name_after(dest: Path) -> str:
-    """The folder's name as a valid project_name: Modèle_2 becomes modele-2. Empty if too little is left."""
+    """The folder's name as a project_name: Modèle_2 becomes modele-2, r becomes r-model; else nothing."""
     # An ASCII locale hands over UTF-8 as bytes that it cannot read.
     folder = os.fsencode(dest.resolve().name).decode(errors="ignore")
     ascii_ = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
     name = re.sub("[^a-z0-9]+", "-", ascii_).strip("-")[:50].rstrip("-")
-    return name if len(name) >= 2 else ""
+    return f"{name}-model" if len(name) == 1 else name
 
 
 def _check_answers(given: Mapping[str, Any], recorded: Mapping[str, Any], defaults: bool) -> None:

@@ -85,7 +85,7 @@ def sentence(combination: str) -> str | None:
 def standing() -> str:
     """What holds for the whole catalogue, in one sentence."""
     if known := proofs():
-        of = len(catalogue.existing())
+        of = len(catalogue.provable())
         return f"{len(known)} of {of} combinations passed the complete matrix, last on {_last(known)}."
     if old := _combinations(_read(FILE)):
         return f"Not proven since the last change of the template; the last proof was on {_last(old)}."

@@ -71,6 +71,8 @@ def layer() -> Tier:
 
 #: A short training, the expected predictions, SIGTERM, and the static rules.
 SHORT = Tier("short", ("--only", "static"), ("--deselect", MODEL_TEST), measured=False, servers=1)
+#: The same and the model's own tests: another kind of data has another model.
+SAMPLE = Tier("sample", ("--only", "static"), measured=False, servers=1)
 
 
 @cache
@@ -97,7 +99,7 @@ def tiers() -> dict[str, Tier]:
             offered = {c.answers["stack"]: c for c in group if c.group == name}
             stack = next(stack for stack in stacks if stack in offered)
             found[offered[stack].id] = of_layer
-    return found
+    return found | {c.id: SAMPLE for c in catalogue.samples()}
 
 
 def _model(combination: Combination) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def select(filters: dict[str, tuple[str, ...]]) -> dict[str, list[Combination]]:
                 raise SagegenError(f"no such {question}: {value} – choose {', '.join(known)}", USAGE)
     groups = heavy_layers(
         c
-        for c in catalogue.existing()
+        for c in catalogue.provable()
         if all(not wanted or c.answers.get(question) in wanted for question, wanted in filters.items())
     )
     if not groups:

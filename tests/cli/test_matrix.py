@@ -41,6 +41,7 @@ device: {type: str, choices: {CPU: cpu}, default: cpu}
 python_version: {type: str, choices: {"3.13": "3.13"}, default: "3.13"}
 base_image: {type: str, default: "python:3.13-slim"}
 stack: {type: str, choices: {A: a, B: b}, default: a}
+data: {type: str, choices: {Table: table}, default: table}
 """
 MAKEFILE = """
 build:
@@ -316,9 +317,11 @@ def test_each_fact_is_proven_once_unless_everything_is_asked_for(start, here):
 
 def test_every_stack_framework_and_heavy_layer_is_proven_by_one_combination_at_least():
     of = {c.id: c for c in catalogue.existing()}
-    proven = [of[name] for name, tier in tiers().items() if tier.name != "short"]
+    proven = [of[name] for name, tier in tiers().items() if tier.name in ("complete", "layer")]
     complete = [of[name] for name, tier in tiers().items() if tier.name == "complete"]
-    assert tiers().keys() == of.keys()
+    samples = {name for name, tier in tiers().items() if tier.name == "sample"}
+    assert samples == {c.id for c in catalogue.samples()}
+    assert tiers().keys() == of.keys() | samples
     assert {c.answers["stack"] for c in complete} == set(catalogue.choices("stack"))
     for group in heavy_layers(of.values()).values():
         assert any(c in proven for c in group)
@@ -355,7 +358,8 @@ def test_a_built_group_gives_back_the_disk_that_only_its_build_needed():
 def test_groups_share_their_heavy_layer():
     groups = select({})
     assert {c.group for c in groups["tensorflow-gpu"]} == {"tensorflow-gpu", "keras-tensorflow-gpu"}
-    assert {c.group for c in groups["pytorch-cpu"]} == {"pytorch-cpu", "pytorch-gpu"}
+    kinds = {f"pytorch-cpu-{kind}" for kind in catalogue.choices("data") if kind != "table"}
+    assert {c.group for c in groups["pytorch-cpu"]} == {"pytorch-cpu", "pytorch-gpu"} | kinds
     layers = [
         {(str(c.context["requirements"]), c.answers["python_version"]) for c in group}
         for group in groups.values()

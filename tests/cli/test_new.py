@@ -192,7 +192,14 @@ def test_an_empty_folder_is_filled(run, here, dest):
 
 
 @pytest.mark.parametrize(
-    "dest,name", [("churn", "churn"), (".", "here"), ("My_Modèle--2", "my-modele-2"), ("a" * 60, "a" * 50)]
+    "dest,name",
+    [
+        ("churn", "churn"),
+        (".", "here"),
+        ("My_Modèle--2", "my-modele-2"),
+        ("r", "r-model"),
+        ("a" * 60, "a" * 50),
+    ],
 )
 def test_the_project_is_named_after_its_folder(run, here, dest, name):
     done = run("new", dest, "--defaults")
