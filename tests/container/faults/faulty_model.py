@@ -51,7 +51,6 @@ FAULTS: dict[int, Callable[[Any], Any]] = {
     -6: lambda answer: [*answer, *answer],
     -7: lambda answer: answer[:-1],
     -8: lambda answer: [object()] * len(answer),
-    -9: lambda answer: [float("nan")] * len(answer),
     -10: lambda answer: None,
     -11: lambda answer: time.sleep(86400),
     # A regular expression holds the interpreter's lock for as long as it runs: days.

@@ -89,6 +89,8 @@ def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Arra
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: Iterable[list[str]] = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
     first = next(iter(rows), [])
+    if features and len(first) > max(MOST_COLUMNS, 2 * len(features)):
+        raise bad_body(f"row 1 has {len(first)} columns; each row must have {listed_values(features)}")
     names = [cell.strip() for cell in first]
     # A first row of text is a header only if it names declared columns, or if the client says so.
     has_header = kind.header != "absent" and not set(features).isdisjoint(names)
