@@ -323,7 +323,9 @@ def test_ten_thousand_mixed_rows_cost_at_most_one_and_a_half_times_pandas() -> N
     table = Table(TABLE.columns, dataframe=True)
 
     def predict(frame: Any) -> Any:
-        return np.where(frame["color"] == "red", frame["size"] * frame["count"], 0)
+        """What a boosted model of 100 stumps computes: less than any that is worth a container."""
+        columns = [frame["size"].to_numpy(), frame["count"].to_numpy(), (frame["color"] == "red").to_numpy()]
+        return sum(np.where(columns[n % 3] > n, 0.1, -0.1) for n in range(100))
 
     def ours() -> Any:
         return predict(decoded(body, CSV, table))
