@@ -7,11 +7,10 @@ import yaml
 from cli_tools import ARROW_DOWN, ARROW_UP, CTRL_C, CTRL_D, ENTER
 
 
-def answer_names(terminal) -> None:
-    terminal.sees("Name of the repository")
-    terminal.types(ENTER)
-    terminal.sees("One sentence")
-    terminal.types(ENTER)
+def answer_the_first_questions(terminal) -> None:
+    for prompt in ("Name of the repository", "One sentence", "What a request carries"):
+        terminal.sees(prompt)
+        terminal.types(ENTER)
 
 
 def test_a_whole_conversation(terminal, here):
@@ -19,6 +18,8 @@ def test_a_whole_conversation(terminal, here):
     it.sees("Name of the repository", "my-model")
     it.types("\x15churn" + ENTER)
     it.sees("One sentence")
+    it.types(ENTER)
+    it.sees("What a request carries", "Table", "Text", "Images")
     it.types(ENTER)
     it.sees("Framework that trains", "scikit-learn", "PyTorch", "TensorFlow")
     it.types(ARROW_DOWN * 3 + ENTER)
@@ -53,7 +54,7 @@ def test_the_folder_s_name_is_proposed(terminal, here):
 
 def test_an_impossible_choice_is_shown_disabled_with_its_reason(terminal):
     it = terminal("new", "--data", "framework=pytorch", "--data", "device=cpu")
-    answer_names(it)
+    answer_the_first_questions(it)
     it.sees("Python inside the image", "3.11", "not proven for PyTorch on CPU: choose 3.13")
     it.types(ARROW_DOWN + ENTER)  # the arrow skips what is disabled
     it.sees("Image to build on", "python:3.13-slim", "for GPU only: choose slim or custom")
@@ -61,7 +62,7 @@ def test_an_impossible_choice_is_shown_disabled_with_its_reason(terminal):
 
 def test_a_base_image_of_one_s_own_is_named(terminal, here):
     it = terminal("new", "churn", "--data", "framework=sklearn", "--data", "device=cpu")
-    answer_names(it)
+    answer_the_first_questions(it)
     it.sees("Python inside the image")
     it.types(ENTER)
     it.sees("Image to build on")
@@ -92,8 +93,8 @@ def test_an_invalid_name_is_refused_at_the_prompt_and_can_be_mended(terminal):
 
 def test_only_what_is_left_is_asked(terminal, here):
     (here / "a.yml").write_text(
-        "project_name: churn\ndescription: Says who leaves\ndevice: cpu\npython_version: '3.13'\n"
-        "base_image: python:3.13-slim\naws_region: eu-central-1\ngithub_actions: true\n"
+        "project_name: churn\ndescription: Says who leaves\ndata: table\ndevice: cpu\n"
+        "python_version: '3.13'\nbase_image: python:3.13-slim\naws_region: eu-central-1\ngithub_actions: true\n"
     )
     it = terminal("new", "--answers", "a.yml", "--data", "framework=sklearn")
     screen = it.sees("Server that answers")
@@ -112,6 +113,7 @@ def test_nothing_is_asked_when_everything_is_said(terminal, here):
 PROMPTS = {
     "project_name": "Name of the repository",
     "description": "One sentence",
+    "data": "What a request carries",
     "framework": "Framework that trains",
     "keras_backend": "Backend that Keras runs on",
     "device": "Instances that train",
@@ -129,6 +131,7 @@ def test_ctrl_c_at_any_prompt_leaves_nothing(terminal, here, at):
     values = {
         "project_name": "churn",
         "description": "Says who leaves",
+        "data": "table",
         "framework": "keras",
         "keras_backend": "jax",
         "device": "cpu",
@@ -165,7 +168,7 @@ def test_a_taken_name_tells_how_to_keep_the_answers(terminal, here):
     (here / "my-model").mkdir()
     (here / "my-model/mine").write_text("mine")
     (here / "a.yml").write_text(
-        "framework: sklearn\ndescription: Says who leaves\ndevice: gpu\npython_version: '3.13'\n"
+        "framework: sklearn\ndescription: Says who leaves\ndata: table\ndevice: gpu\npython_version: '3.13'\n"
         "base_image: python:3.13-slim\nstack: flask\naws_region: us-east-1\ngithub_actions: true\n"
     )
     it = terminal("new", "--answers", "a.yml")
