@@ -94,7 +94,8 @@ def test_an_invalid_name_is_refused_at_the_prompt_and_can_be_mended(terminal):
 def test_only_what_is_left_is_asked(terminal, here):
     (here / "a.yml").write_text(
         "project_name: churn\ndescription: Says who leaves\ndata: table\ndevice: cpu\n"
-        "python_version: '3.13'\nbase_image: python:3.13-slim\naws_region: eu-central-1\ngithub_actions: true\n"
+        "python_version: '3.13'\nbase_image: python:3.13-slim\naws_region: eu-central-1\n"
+        "github_actions: true\n"
     )
     it = terminal("new", "--answers", "a.yml", "--data", "framework=sklearn")
     screen = it.sees("Server that answers")
