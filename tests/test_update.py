@@ -28,7 +28,7 @@ def release(upstream: Path) -> None:
     project = upstream / "template/project"
     dockerfile = project / "Dockerfile.jinja"
     dockerfile.write_text(dockerfile.read_text() + "LABEL newer=yes\n")
-    model = upstream / "template/frameworks/sklearn" / MODEL
+    model = upstream / "template/data/table/models/sklearn.py"
     model.write_text(model.read_text() + "\n# newer\n")
     (project / "NEW.md").write_text("new\n")
     (project / "NEW.md").chmod(0o755)
