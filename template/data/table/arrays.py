@@ -10,8 +10,7 @@ def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
 def features(table: Mapping[str, np.ndarray]) -> np.ndarray:
     """The columns of INPUTS as float32 of shape [rows, WIDTH].
 
-    A category becomes a column for each of its values: 1 where it has the value, else 0. A missing one is 0 in
-    all of them.
+    A category becomes a column for each of its values: 1 where it has the value, else 0.
     """
     columns = [table[name] for name in NUMBERS]
     for name, values in CATEGORIES.items():
