@@ -123,7 +123,7 @@ def matrix(**options: Any) -> int:
               help="Your job as under /opt/ml: input/config, input/data and perhaps model.")  # fmt: skip
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE",
               help="A request that the model answers.")  # fmt: skip
-@click.option("--content-type", metavar="TYPE", help="The payload's type, such as text/csv.")
+@click.option("--content-type", metavar="TYPE", help="The payload's type (default: by the suffix of FILE).")
 @click.option("--env", multiple=True, metavar="KEY=VALUE",
               help="Environment of every job and model container; repeatable.")  # fmt: skip
 @click.option("--gpus", type=click.Choice(["all"]), help="Give the containers the machine's GPUs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import mimetypes
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -169,9 +170,18 @@ def environment(pairs: Collection[str]) -> dict[str, str]:
     return found
 
 
+#: Of files that the standard library does not know.
+TYPES = {
+    ".jsonl": "application/jsonlines",
+    ".npy": "application/x-npy",
+    ".parquet": "application/x-parquet",
+}
+
+
 def _payload(file: Path | None, content_type: str | None) -> Payload | None:
     if file is None:
         return None
+    content_type = content_type or TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0]
     if not content_type:
         raise SagegenError("--payload needs --content-type, for example text/csv", USAGE)
     try:

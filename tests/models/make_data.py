@@ -255,7 +255,7 @@ def boosting() -> None:
         {name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in typed
     ]
     write("boosting", "payloads/customers.jsonl", jsonl(records))
-    write("boosting", "payloads/split.json", json.dumps({"columns": names, "data": typed}) + "\n")
+    write("boosting", "payloads/customers.json", json.dumps({"columns": names, "data": typed}) + "\n")
 
 
 if __name__ == "__main__":
