@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import mimetypes
+import re
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait

@@ -1,6 +1,6 @@
 """Write the training data and the requests of these models again: made up, so nobody holds a licence on them.
 
-    python tests/models/make_data.py
+python tests/models/make_data.py
 """
 
 from __future__ import annotations
@@ -14,12 +14,6 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 HERE = Path(__file__).parent
-
-
-def folder(model: str, name: str) -> Path:
-    path = HERE / model / "local_test" / name
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def write(model: str, name: str, text: str | bytes) -> None:
@@ -109,7 +103,15 @@ def text_classifier() -> None:
 def tagger() -> None:
     draw = random.Random(3)
     names = {
-        "PER": ["Ada Lund", "Omar Haddad", "Grace Okafor", "Ivan Petrov", "Mei Tanaka", "Lucía Vega", "Jonas"],
+        "PER": [
+            "Ada Lund",
+            "Omar Haddad",
+            "Grace Okafor",
+            "Ivan Petrov",
+            "Mei Tanaka",
+            "Lucía Vega",
+            "Jonas",
+        ],
         "LOC": ["Bergen", "New Delhi", "Nairobi", "São Paulo", "Quito", "Prague", "Cape Town"],
         "ORG": ["Acme Corp", "Nordbank", "Globex", "Initech", "Umbra Labs", "ACME", "Vector Motors"],
     }
@@ -250,7 +252,9 @@ def boosting() -> None:
         ["basic", None, 59, 14.5, 1, "true"],
     ]
     write("boosting", "payloads/customers.csv", csv([[*names], *customers]))
-    typed = [[None if c is None else c == "true" if i == 5 else c for i, c in enumerate(r)] for r in customers]
+    typed = [
+        [None if c is None else c == "true" if i == 5 else c for i, c in enumerate(r)] for r in customers
+    ]
     records: list[object] = [
         {name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in typed
     ]
@@ -258,6 +262,37 @@ def boosting() -> None:
     write("boosting", "payloads/customers.json", json.dumps({"columns": names, "data": typed}) + "\n")
 
 
+def landscape(draw: random.Random) -> tuple[bytes, bytes]:
+    """A JPEG of 24 x 16 pixels with a road and a lake on grass, and its mask as a PNG."""
+    image, mask = Image.new("RGB", (24, 16), (70, 150, 60)), Image.new("L", (24, 16), 0)
+    x, y = draw.randint(2, 14), draw.randint(2, 9)
+    shapes = [((0, y, 23, y + 2), (120, 120, 125), 1), ((x, 0, x + 7, 15), (60, 110, 200), 2)]
+    for box, colour, label in shapes:
+        ImageDraw.Draw(image).rectangle(box, fill=colour)
+        ImageDraw.Draw(mask).rectangle(box, fill=label)
+    files = []
+    for picture, form in ((image, "JPEG"), (mask, "PNG")):
+        out = io.BytesIO()
+        picture.save(out, form)
+        files.append(out.getvalue())
+    return files[0], files[1]
+
+
+def segmentation() -> None:
+    draw = random.Random(7)
+    for number in range(8):
+        picture, mask = landscape(draw)
+        write("segmentation", f"opt_ml/input/data/train/{number}.jpg", picture)
+        write("segmentation", f"opt_ml/input/data/train/{number}.mask.png", mask)
+    job("segmentation", {"max_depth": "6"})
+    pictures = [landscape(draw)[0] for _ in range(2)]
+    several = [{"b64": b64encode(picture).decode()} for picture in pictures]
+    write("segmentation", "payloads/two.json", json.dumps({"instances": several}) + "\n")
+    write("segmentation", "payloads/one.jpg", pictures[0])
+
+
+MODELS = (regression, text_classifier, tagger, image_classifier, detector, segmentation, boosting)
+
 if __name__ == "__main__":
-    for make in (regression, text_classifier, tagger, image_classifier, detector, boosting):
+    for make in MODELS:
         make()

@@ -27,7 +27,7 @@ class Hyperparameters(BaseModel):
 
 
 def network():
-    """From images [n, 3, SIZE, SIZE] to [n, classes + 4, cells, cells]: heat of each class, size and offset."""
+    """From [n, 3, SIZE, SIZE] to [n, classes + 4, cells, cells]: heat of each class, size and offset."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, stride=2, padding=1),
         nn.ReLU(),
@@ -101,7 +101,8 @@ def found(image, heat, geometry, peaks):
         width, height, dx, dy = (geometry[:, row, column] * STRIDE).tolist()
         x, y = column * STRIDE + dx, row * STRIDE + dy
         box = torch.tensor([x - width / 2, y - height / 2, x + width / 2, y + height / 2]) * scale
-        objects.append((round(float(heat[label, row, column]), 2), CLASSES[label], box.round().int().tolist()))
+        score = round(float(heat[label, row, column]), 2)
+        objects.append((score, CLASSES[label], box.round().int().tolist()))
     objects.sort(reverse=True)
     return {
         "boxes": [box for _, _, box in objects],

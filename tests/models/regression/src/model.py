@@ -1,4 +1,4 @@
-"""The monthly rent of a flat, by ridge regression on three numbers."""
+"""The monthly rent of a flat, by ridge regression with penalty α on three numbers."""
 
 import joblib
 import pandas as pd
