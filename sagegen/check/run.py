@@ -79,7 +79,7 @@ def check(options: Options) -> int:
         options.image,
         tuple(choose(options.only, options.rule, options.skip, trains(options.opt_ml))),
         options.opt_ml,
-        _payload(options.payload, options.content_type),
+        payload(options.payload, options.content_type),
         environment(options.env),
         options.gpus is not None,
         options.cpus,
@@ -178,12 +178,13 @@ TYPES = {
 }
 
 
-def _payload(file: Path | None, content_type: str | None) -> Payload | None:
+def payload(file: Path | None, content_type: str | None) -> Payload | None:
+    """The request in `file`; its suffix tells the type, where that is not given."""
     if file is None:
         return None
     content_type = content_type or TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0]
     if not content_type:
-        raise SagegenError("--payload needs --content-type, for example text/csv", USAGE)
+        raise SagegenError(f"what type is {file}? – give --content-type, for example text/csv", USAGE)
     try:
         return Payload(file.read_bytes(), content_type)
     except OSError as error:

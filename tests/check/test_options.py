@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sagegen.check.run import choose, environment, trains
+from sagegen.check.run import choose, environment, payload, trains
 from sagegen.errors import USAGE, SagegenError
 
 
@@ -82,3 +82,28 @@ def test_variables_that_the_service_would_refuse_are_refused_in_one_line(
         environment(pairs)
     assert error.value.exit_code == USAGE
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, content_type",
+    [
+        ("rows.csv", "text/csv"),
+        ("rows.jsonl", "application/jsonlines"),
+        ("photo.jpg", "image/jpeg"),
+        ("one.txt", "text/plain"),
+        ("rows.npy", "application/x-npy"),
+    ],
+)
+def test_a_payloads_suffix_tells_its_type(tmp_path: Path, name: str, content_type: str) -> None:
+    (tmp_path / name).write_bytes(b"1")
+    found, said = payload(tmp_path / name, None), payload(tmp_path / name, "text/x")
+    assert found
+    assert found.content_type == content_type
+    assert said
+    assert said.content_type == "text/x"
+
+
+def test_a_payload_of_no_known_type_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(SagegenError, match=r"what type is .*rows\? – give --content-type") as error:
+        payload(tmp_path / "rows", None)
+    assert error.value.exit_code == USAGE

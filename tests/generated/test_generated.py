@@ -137,6 +137,27 @@ def test_make_check_fetches_the_sagegen_of_this_release_where_none_is_installed(
     assert f"{tmp_path}/sagegen check" in run(repository, "make", "--dry-run", "check", PATH=str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "names, sent",
+    [
+        (["expected.json", "one.jpg", "three.json"], "one.jpg"),
+        (["a.txt", "a.txt.expected.csv", "b.jsonl", "expected.csv"], "b.jsonl"),
+        (["a.json", "rows.csv", "rows.csv.expected.csv"], "rows.csv"),
+    ],
+)
+def test_make_check_sends_a_request_that_the_user_has(
+    repository: Path, tmp_path: Path, names: list[str], sent: str
+) -> None:
+    payloads = tmp_path / "local_test/payloads"
+    payloads.mkdir(parents=True)
+    for name in names:
+        (payloads / name).touch()
+    printed = run(
+        tmp_path, "make", "--dry-run", "--file", repository / "Makefile", "check", SAGEGEN="sagegen"
+    )
+    assert f"--payload local_test/payloads/{sent} " in printed
+
+
 def test_the_templates_own_tests_do_not_know_the_sample_and_stay_small(rendered: dict[str, Path]) -> None:
     owned = {
         path.name: path.read_text()
