@@ -4,9 +4,9 @@ An array has the shape [rows, ...]. A model that declares names gets floats of s
 order. A missing value is an empty CSV cell, a null, a NaN or a key that a record leaves out; a model must
 accept it, and gets NaN.
 
-A model that declares nothing gets what was sent. Each value is by itself a number, a text or missing: float64 if
-all are numbers, text if all are texts, otherwise objects (float, NaN where a value is missing, and str). Records
-of several keys become a structured array, with a field of objects for each key in alphabetical order.
+A model that declares nothing gets what was sent. Each value is by itself a number, a text or missing: float64
+if all are numbers, text if all are texts, otherwise objects (float, NaN where a value is missing, and str).
+Records of several keys become a structured array: a field of objects for each key, in alphabetical order.
 """
 
 import csv
@@ -55,7 +55,7 @@ def decode(
     accepts_missing: bool = False,
     accepts_text: bool = False,
 ) -> Array:
-    """Decode a request body. With accepts_text the values of `features` may be text, as of a model without them.
+    """Decode a request body. With accepts_text the values of `features` may be text as well.
 
     Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
     """
@@ -325,8 +325,10 @@ def _structured(rows: list[list[Any]], names: list[str]) -> Array:
     return inputs
 
 
-def _by_themselves(inputs: Array, features: Sequence[str], accepts_missing: bool, accepts_text: bool) -> Array:
-    """Objects of shape [rows, ...]: float64 if all are numbers, text if all are texts, or else both as objects.
+def _by_themselves(
+    inputs: Array, features: Sequence[str], accepts_missing: bool, accepts_text: bool
+) -> Array:
+    """Objects of shape [rows, ...]: as float64 if all are numbers, as text if all are texts, or as both.
 
     Raises RequestError for other objects, and for a column with a number in one row and a text in another.
     """
