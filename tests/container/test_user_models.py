@@ -25,7 +25,6 @@ from helpers import ROOT
 
 from sagegen import catalogue
 from sagegen.matrix.result import read_junit
-from sagegen.matrix.selection import layer
 from sagegen.render import user_owned
 
 MODELS = ROOT / "tests/models"
@@ -40,7 +39,10 @@ ANSWERS: dict[str, dict[str, str]] = {
     "detector": {"data": "image", "framework": "pytorch"},
 }
 STACKS = list(catalogue.choices("stack"))
-SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads")
+SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads", "tests/test_model.py")
+#: What a user's model decides: whether it trains and serves with what a job and an endpoint give it. The matrix
+#: proves every other rule; CHECK= in the environment asks for all of them here.
+RULES = ("T-12", "T-79", "S-03", "S-13", "S-20", "S-41", "S-75", "SV-03", "SV-04", "SV-05")
 #: A model that fits once has no checkpoints, and one that names its file wants it there.
 MAY_WARN = {"T-38", "T-64"}
 
@@ -66,7 +68,7 @@ class Runs:
             "SAGEGEN": f"{sys.executable} -m sagegen",
             "SAGEGEN_CHECK_CPUS": "1",
             "VENV": str(folder / "venv"),
-            "CHECK": shlex.join(layer().check),
+            "CHECK": os.environ.get("CHECK", " ".join(f"--rule {rule}" for rule in RULES)),
         }
         build_args = shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", ""))
         if base := os.environ.get("SAGEGEN_BASE_IMAGE", "").replace("{python}", "3.13"):
@@ -84,7 +86,7 @@ class Runs:
             new += ["--data", f"{name}={value}"]
         subprocess.run(new, check=True, capture_output=True)
         for sample in SAMPLE:
-            shutil.rmtree(repository / sample)
+            subprocess.run(["rm", "-r", repository / sample], check=True)
         shutil.copytree(MODELS / model, repository, dirs_exist_ok=True)
         junit, check = repository.with_suffix(".xml"), repository.with_suffix(".json")
         options = {

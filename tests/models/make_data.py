@@ -198,7 +198,10 @@ def scene(draw: random.Random, count: int, size: int = 48) -> tuple[bytes, list[
         taken.append((x, y, half))
         box = (x - half, y - half, x + half, y + half)
         label = draw.choice(("disc", "square"))
-        (pen.ellipse if label == "disc" else pen.rectangle)(box, fill=(draw.randint(170, 255), 150, 60))
+        if label == "disc":
+            pen.ellipse(box, fill=(draw.randint(180, 255), 90, 60))
+        else:
+            pen.rectangle(box, fill=(60, 90, draw.randint(180, 255)))
         objects.append([label, box])
     out = io.BytesIO()
     image.save(out, "PNG")
@@ -214,7 +217,9 @@ def detector() -> None:
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(objects)}" for name, objects in boxes.items())
     write("detector", "opt_ml/input/data/train/boxes.json", f"{{\n{lines}\n}}\n")
     job("detector", {"epochs": "40"})
-    images = [scene(draw, count, size)[0] for count, size in ((2, 48), (0, 48), (3, 96))]
+    # Of these scenes no answer is close to the next whole pixel, where another processor might round it to.
+    scenes = ((388, 2, 48), (0, 0, 48), (26, 3, 96))
+    images = [scene(random.Random(seed), count, size)[0] for seed, count, size in scenes]
     several = [{"b64": b64encode(image).decode()} for image in images]
     write("detector", "payloads/three.json", json.dumps({"instances": several}) + "\n")
     write("detector", "payloads/three.jsonl", jsonl([*several]))
