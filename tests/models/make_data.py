@@ -47,10 +47,10 @@ def regression() -> None:
     write("regression", "opt_ml/input/data/train/flats.csv", csv(rows))
     job("regression", {"alpha": "0.5"})
     flats: list[list[object]] = [[35.0, 1, 60], [72.5, 3, 12], [120.0, 5, 0]]
-    write("regression", "payloads/flats.csv", csv([["area", "rooms", "age"], *flats]))
-    write("regression", "payloads/flats.json", json.dumps({"instances": flats}) + "\n")
+    write("regression", "payloads/records.csv", csv([["area", "rooms", "age"], *flats]))
+    write("regression", "payloads/records.json", json.dumps({"instances": flats}) + "\n")
     records = [dict(zip(("area", "rooms", "age"), flat, strict=True)) for flat in flats]
-    write("regression", "payloads/flats.jsonl", jsonl([*records]))
+    write("regression", "payloads/records.jsonl", jsonl([*records]))
 
 
 TICKETS = {
@@ -95,8 +95,8 @@ def text_classifier() -> None:
         "where is my parcel?\nIt should have been delivered on Monday, says the courier",
         "error 17 after the update: the printer does not start",
     ]
-    write("text_classifier", "payloads/three.json", json.dumps({"inputs": texts}) + "\n")
-    write("text_classifier", "payloads/three.jsonl", jsonl([{"text": text} for text in texts]))
+    write("text_classifier", "payloads/records.json", json.dumps({"inputs": texts}) + "\n")
+    write("text_classifier", "payloads/records.jsonl", jsonl([{"text": text} for text in texts]))
     write("text_classifier", "payloads/one.txt", str(texts[0]))
 
 
@@ -143,8 +143,8 @@ def tagger() -> None:
         "",
         "Lucía Vega moved from Quito to São Paulo, and Jonas founded Initech.",
     ]
-    write("tagger", "payloads/four.json", json.dumps({"inputs": texts}) + "\n")
-    write("tagger", "payloads/four.jsonl", jsonl([{"text": text} for text in texts]))
+    write("tagger", "payloads/records.json", json.dumps({"inputs": texts}) + "\n")
+    write("tagger", "payloads/records.jsonl", jsonl([{"text": text} for text in texts]))
     write("tagger", "payloads/one.txt", str(texts[0]))
 
 
@@ -179,9 +179,9 @@ def image_classifier() -> None:
     job("image_classifier", {"trees": "25"})
     photos = [surface(kind, draw) for kind in kinds]
     several = [{"b64": b64encode(photo).decode()} for photo in photos]
-    write("image_classifier", "payloads/three.json", json.dumps({"instances": several}) + "\n")
-    write("image_classifier", "payloads/three.jsonl", jsonl([*several]))
-    write("image_classifier", "payloads/grass.jpg", photos[1])
+    write("image_classifier", "payloads/records.json", json.dumps({"instances": several}) + "\n")
+    write("image_classifier", "payloads/records.jsonl", jsonl([*several]))
+    write("image_classifier", "payloads/one.jpg", photos[1])
 
 
 def scene(draw: random.Random, count: int, size: int = 48) -> tuple[bytes, list[object]]:
@@ -221,9 +221,9 @@ def detector() -> None:
     scenes = ((80, 2, 48), (0, 0, 48), (177, 3, 96))
     images = [scene(random.Random(seed), count, size)[0] for seed, count, size in scenes]
     several = [{"b64": b64encode(image).decode()} for image in images]
-    write("detector", "payloads/three.json", json.dumps({"instances": several}) + "\n")
-    write("detector", "payloads/three.jsonl", jsonl([*several]))
-    write("detector", "payloads/two.png", images[0])
+    write("detector", "payloads/records.json", json.dumps({"instances": several}) + "\n")
+    write("detector", "payloads/records.jsonl", jsonl([*several]))
+    write("detector", "payloads/one.png", images[0])
 
 
 def boosting() -> None:
@@ -256,15 +256,15 @@ def boosting() -> None:
         ["plus", "west", 12, 33.0, None, None],
         ["basic", None, 59, 14.5, 1, "true"],
     ]
-    write("boosting", "payloads/customers.csv", csv([[*names], *customers]))
+    write("boosting", "payloads/records.csv", csv([[*names], *customers]))
     typed = [
         [None if c is None else c == "true" if i == 5 else c for i, c in enumerate(r)] for r in customers
     ]
     records: list[object] = [
         {name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in typed
     ]
-    write("boosting", "payloads/customers.jsonl", jsonl(records))
-    write("boosting", "payloads/customers.json", json.dumps({"columns": names, "data": typed}) + "\n")
+    write("boosting", "payloads/records.jsonl", jsonl(records))
+    write("boosting", "payloads/records.json", json.dumps({"columns": names, "data": typed}) + "\n")
 
 
 def landscape(draw: random.Random) -> tuple[bytes, bytes]:
@@ -292,7 +292,7 @@ def segmentation() -> None:
     job("segmentation", {"max_depth": "6"})
     pictures = [landscape(draw)[0] for _ in range(2)]
     several = [{"b64": b64encode(picture).decode()} for picture in pictures]
-    write("segmentation", "payloads/two.json", json.dumps({"instances": several}) + "\n")
+    write("segmentation", "payloads/records.json", json.dumps({"instances": several}) + "\n")
     write("segmentation", "payloads/one.jpg", pictures[0])
 
 
