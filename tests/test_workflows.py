@@ -1,4 +1,4 @@
-"""The workflows of both kinds of repository: linted, pinned, with the permissions that they need and no others."""
+"""The workflows of both kinds of repository: linted, pinned, with the permissions that they need."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_actions_are_pinned_by_commit_and_jobs_name_their_permissions(path: Path
 
 
 class Bot:
-    """The update workflow's script in a repository with a remote, a `sagegen` and a `gh` that tell what they got."""
+    """The update workflow's script in a repository with a remote, a `sagegen`, and a `gh` that writes a log."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "clone"
