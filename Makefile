@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # The tool alone, and what its tests and lint need.
 TOOL := $(VENV)/.tool
 INSTALLED := $(VENV)/.installed
+# The documentation's tools ask for other versions of common packages than the tests'.
+DOCS_VENV := $(VENV)-docs
+DOCS := $(DOCS_VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
 MATRIX ?=
@@ -12,7 +15,7 @@ BENCH ?=
 SOAK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants matrix newest soak bench examples lint format clean
+.PHONY: help setup demo test mutants matrix newest soak bench examples docs versions release lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -44,6 +47,9 @@ bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.m
 examples: $(TOOL) ## Render generated_examples/ again
 	$(BIN)/python -m sagegen.examples
 
+docs: $(DOCS) ## Build the documentation site into build/docs
+	$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
+
 lint: $(INSTALLED) ## Check formatting, style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -54,7 +60,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 
 clean: ## Remove what setup, test and matrix left behind
-	rm -rf $(VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS_VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
 
 $(TOOL): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -63,4 +69,9 @@ $(TOOL): pyproject.toml
 
 $(INSTALLED): $(TOOL)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(DOCS): pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
