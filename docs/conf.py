@@ -26,6 +26,8 @@ suppress_warnings = ["myst.header"]  # fragments of CHANGELOG.md begin at any le
 copybutton_prompt_text = r"\$ "
 copybutton_prompt_is_regexp = True
 
+smartquotes = False  # options begin with two hyphens, and stay so
+
 html_theme = "furo"
 html_title = "sagegen"
 html_static_path = ["_static"]
