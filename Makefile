@@ -27,6 +27,9 @@ demo: $(TOOL) ## Generate a repository, build its image, train, serve and predic
 
 test: $(INSTALLED) ## Run every test but the matrix
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+	@# What a release asks for: all tests passed on this tree.
+	@if [ -z "$(PYTEST)$$(git status --porcelain)" ]; then \
+		mkdir -p build && git rev-parse 'HEAD^{tree}' >build/tested; fi
 
 mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check
@@ -49,6 +52,9 @@ examples: $(TOOL) ## Render generated_examples/ again
 
 docs: $(DOCS) ## Build the documentation site into build/docs
 	$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
+
+release: $(INSTALLED) ## Check everything, write the changelog, tag: VERSION=1.2.3, DRY_RUN=1
+	@$(BIN)/python scripts/release.py $(or $(VERSION),none) $(if $(DRY_RUN),--dry-run)
 
 lint: $(INSTALLED) ## Check formatting, style and types
 	$(BIN)/ruff check

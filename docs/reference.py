@@ -110,7 +110,9 @@ def settings() -> str:
     table = re.findall(r"^\| `([A-Z_]+)` \| (.+) \|$", readme, re.MULTILINE)
     known = {name: re.sub(r"\{\{.*?\}\}", "", meaning) for name, meaning in table} | SETTINGS
     if wrong := (read - INTERNAL) ^ known.keys():
-        raise SystemExit(f"docs/reference.py: these settings are read but not described, or the reverse: {wrong}")
+        raise SystemExit(
+            f"docs/reference.py: these settings are read but not described, or the reverse: {wrong}"
+        )
     lines = [
         "# Settings",
         "",
@@ -214,7 +216,9 @@ def proven(pictures: Path) -> str:
         plot(pictures / "cold-starts.svg", "Cold start to the first answer, s", starts)
         lines += ["```{image} _static/cold-starts.svg", ":alt: Cold start of each image", "```", ""]
     head = ("combination", "proven on", "image", "cold start", "tests", "rules", "requests/s", "versions now")
-    rows = [row(c, known.get(c.id, {}), cold_start(c.id, known, measured), speed) for c in catalogue.provable()]
+    rows = [
+        row(c, known.get(c.id, {}), cold_start(c.id, known, measured), speed) for c in catalogue.provable()
+    ]
     lines += [
         '<div class="table-wrapper"><table class="docutils proof"><thead><tr>',
         *(f"<th>{name}</th>" for name in head),
@@ -225,7 +229,9 @@ def proven(pictures: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def row(c: Combination, known: Mapping[str, Any], start: float | None, speed: Mapping[str, str]) -> Iterable[str]:
+def row(
+    c: Combination, known: Mapping[str, Any], start: float | None, speed: Mapping[str, str]
+) -> Iterable[str]:
     pins = [one["pin"] for one in [*c.context["requirements"], *c.context["st"]["requirements"]]]
     versions = ", ".join(html.escape(pin.replace("==", " ")) for pin in pins)
     yield f"<code>{c.id}</code>"
@@ -260,7 +266,9 @@ def plot(file: Path, title: str, values: Mapping[str, float]) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    colours = dict(zip(catalogue.choices("framework"), ("#2a9d8f", "#e76f51", "#e9a23b", "#5b7fd1"), strict=False))
+    colours = dict(
+        zip(catalogue.choices("framework"), ("#2a9d8f", "#e76f51", "#e9a23b", "#5b7fd1"), strict=False)
+    )
     names = list(values)[::-1]
     with pyplot.rc_context({"svg.hashsalt": "sagegen", "font.size": 9, "text.color": "#7a8793"}):
         figure, axes = pyplot.subplots(figsize=(7.2, 0.24 * max(len(names), 1) + 0.8))

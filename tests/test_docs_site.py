@@ -79,7 +79,9 @@ def test_the_reference_has_every_command_question_setting_and_rule(site: Path) -
 
     commands = text("command-line.html")
     for name, command in cli.cli.commands.items():
-        assert all(option in commands for one in command.params for option in one.opts if option[0] == "-"), name
+        assert all(option in commands for one in command.params for option in one.opts if option[0] == "-"), (
+            name
+        )
     assert all(name in text("questions.html") for name in catalogue.asked())
     assert all(row in text("contract.html") for row in contract.rows())
     proof = (site / "proof.html").read_text()
