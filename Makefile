@@ -53,6 +53,9 @@ examples: $(TOOL) ## Render generated_examples/ again
 docs: $(DOCS) ## Build the documentation site into build/docs
 	$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
 
+versions: $(INSTALLED) ## Move all pins to the newest versions within versions.toml, and lock our own tools
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/versions.py
+
 release: $(INSTALLED) ## Check everything, write the changelog, tag: VERSION=1.2.3, DRY_RUN=1
 	@$(BIN)/python scripts/release.py $(or $(VERSION),none) $(if $(DRY_RUN),--dry-run)
 
@@ -73,7 +76,9 @@ $(TOOL): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# With LOCKED=1 exactly what locks/dev.txt says, each file with its hash.
 $(INSTALLED): $(TOOL)
+	$(if $(LOCKED),$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/dev.txt)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 

@@ -1,7 +1,7 @@
 """`make release VERSION=1.2.3 [DRY_RUN=1]`: check everything, write the changelog, commit, tag.
 
-It refuses with one line, before it changes anything. Repeated after it was interrupted, it goes on where it stopped.
-Nothing is pushed: the last line says how.
+It refuses with one line, before it changes anything. After an interruption the same command goes on where it
+stopped. Nothing is pushed: the last line says how.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def check(version: Version) -> None:
             "run make matrix MATRIX=--full, and commit sagegen/proof.json"
         )
     if proof.last_date() not in (ROOT / "README.md").read_text():
-        raise Refusal(
-            f"README.md does not name the day of the last matrix, {proof.last_date()} – write it there"
-        )
+        raise Refusal(f"the last matrix was on {proof.last_date()} – write that day into README.md")
     if not TESTED.is_file() or TESTED.read_text().strip() != git("rev-parse", "HEAD^{tree}"):
         raise Refusal("make test has not passed on this commit – run it, and retry")
     fragments = list((ROOT / "changes").glob("*.*.md"))

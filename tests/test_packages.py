@@ -51,9 +51,7 @@ def uv(*arguments: str | Path) -> None:
 
 
 # The sdist is built into a wheel once more: with the oldest Python, whose result is the same for all.
-@pytest.mark.parametrize(
-    "kind,version", [("sdist", PYTHONS[0]), *(("wheel", version) for version in PYTHONS)]
-)
+@pytest.mark.parametrize("kind,version", [("sdist", PYTHONS[0]), *(("wheel", one) for one in PYTHONS)])
 def test_a_package_needs_neither_git_nor_network_and_records_its_release(
     packages: dict[str, Path], tmp_path: Path, kind: str, version: str
 ) -> None:

@@ -29,11 +29,11 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "README.md").write_text("The matrix last passed on 2026-11-20.\n")
     (folder / "changes/+new.tool.md").write_text("A thing that is new.\n")
     commit(folder, "ready")
-    tested(folder)
+    note_tests(folder)
     return folder
 
 
-def tested(folder: Path) -> None:
+def note_tests(folder: Path) -> None:
     (folder / "build").mkdir(exist_ok=True)
     (folder / "build/tested").write_text(git(folder, "rev-parse", "HEAD^{tree}"))
 
@@ -100,7 +100,7 @@ def nothing_new(folder: Path) -> None:
         path.unlink()
     (folder / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 0.1.0\n\n- First.\n")
     commit(folder, "nothing new")
-    tested(folder)
+    note_tests(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Updates over four releases, with the changes that releases make and the edits that users make.
 
-The promise: an update gives what the new release renders, with the user's edits. Where both changed the same lines,
-it shows a conflict. All edits of a repository are made before its one update, and each is looked for afterwards.
+The promise: an update gives what the new release renders, with the user's edits. Where both changed the same
+lines, it shows a conflict. All edits are made before one update, and each is looked for afterwards.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def with_crlf(root: Path) -> None:
 
 
 EDITS: dict[str, Callable[[Path], object]] = {
-    "a line added": lambda root: replace_in(root / "Makefile", "PYTHON ?= python3\n", "PYTHON ?= python3\nMINE ?= 1\n"),
+    "a line added": lambda root: replace_in(root / "Makefile", "PYTHON ?=", "MINE ?= 1\nPYTHON ?="),
     "a line changed": lambda root: replace_in(root / ".dockerignore", "\n", "\n# ours\n"),
     "a paragraph at the end": lambda root: (root / "README.md").open("a").write("\nOur own paragraph.\n"),
     "a line removed": lambda root: replace_in(root / "Dockerfile", "\n# ", "\n#  "),
@@ -98,7 +98,7 @@ EDITS: dict[str, Callable[[Path], object]] = {
     "an executable bit": lambda root: (root / "src/predictor.py").chmod(0o755),
     "a file of one's own": lambda root: (root / "src/features.py").write_text("MINE = True\n"),
     "the user's file rewritten": lambda root: (root / "src/model.py").write_text("mine = True\n"),
-    "names with spaces and letters of all kinds": lambda root: (root / "Größe der 模型.txt").write_text("mine\n"),
+    "a name with spaces and any letters": lambda root: (root / "Größe 模型.txt").write_text("mine\n"),
     "bytes that are no text": lambda root: (root / "weights.bin").write_bytes(bytes(range(256))),
     "CRLF": with_crlf,
     "a link": lambda root: (root / "current").symlink_to("src"),
@@ -186,7 +186,7 @@ edits = st.lists(
 def edited(changes: list[tuple[str, int]], who: str) -> list[str]:
     lines = []
     for number, line in enumerate(LINES):
-        kind = dict((at, kind) for kind, at in changes).get(number)
+        kind = {at: kind for kind, at in changes}.get(number)
         lines += [] if kind in ("replace", "delete") else [line]
         lines += [f"{who} {number}"] if kind in ("insert", "replace") else []
     return lines
@@ -194,7 +194,7 @@ def edited(changes: list[tuple[str, int]], who: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A template of one file, which each example releases anew: the merge is Copier's and the same for all files."""
+    """A template of one file, which each example releases anew."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "copier.yml").write_text("_subdirectory: t\n")
     (folder / "t").mkdir()
@@ -259,7 +259,7 @@ def test_an_update_that_is_killed_can_be_undone_and_repeated(
 
 
 class Killed:
-    """Updates that end themselves with SIGKILL when they start their nth process: git is what changes files."""
+    """Updates that kill themselves when they start their nth process: most of these are git's."""
 
     CODE = """
 import os, signal, subprocess, sys

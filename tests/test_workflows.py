@@ -49,7 +49,7 @@ def test_actions_are_pinned_by_commit_and_jobs_name_their_permissions(path: Path
 
 
 class Bot:
-    """The update workflow's script, in a repository with a remote, a `sagegen`, and a `gh` that logs its calls."""
+    """The update workflow's script in a repository with a remote, a `sagegen`, and a `gh` that logs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "clone"
