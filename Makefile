@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # The tool alone, and what its tests and lint need.
 TOOL := $(VENV)/.tool
 INSTALLED := $(VENV)/.installed
+# The documentation's tools ask for other versions of common packages than the tests'.
+DOCS_VENV := $(VENV)-docs
+DOCS := $(DOCS_VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
 MATRIX ?=
@@ -12,7 +15,7 @@ BENCH ?=
 SOAK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants matrix newest soak bench examples lint format clean
+.PHONY: help setup demo test mutants matrix newest soak bench examples docs versions release lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -24,6 +27,9 @@ demo: $(TOOL) ## Generate a repository, build its image, train, serve and predic
 
 test: $(INSTALLED) ## Run every test but the matrix
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+	@# What a release asks for: all tests passed on this tree.
+	@if [ -z "$(PYTEST)$$(git status --porcelain)" ]; then \
+		mkdir -p build && git rev-parse 'HEAD^{tree}' >build/tested; fi
 
 mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check
@@ -44,6 +50,15 @@ bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.m
 examples: $(TOOL) ## Render generated_examples/ again
 	$(BIN)/python -m sagegen.examples
 
+docs: $(DOCS) ## Build the documentation site into build/docs
+	$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
+
+versions: $(INSTALLED) ## Move all pins to the newest versions within versions.toml, and lock our own tools
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/versions.py
+
+release: $(INSTALLED) ## Check everything, write the changelog, tag: VERSION=1.2.3, DRY_RUN=1
+	@$(BIN)/python scripts/release.py $(or $(VERSION),none) $(if $(DRY_RUN),--dry-run)
+
 lint: $(INSTALLED) ## Check formatting, style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -54,13 +69,20 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 
 clean: ## Remove what setup, test and matrix left behind
-	rm -rf $(VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS_VENV) build dist matrix-logs .mypy_cache .pytest_cache .ruff_cache
 
 $(TOOL): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# With LOCKED=1 exactly what locks/dev.txt says, each file with its hash.
 $(INSTALLED): $(TOOL)
+	$(if $(LOCKED),$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/dev.txt)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(DOCS): pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@

@@ -1,3 +1,7 @@
 """Generate Amazon SageMaker bring-your-own-container repositories."""
 
-__version__ = "0.1.0.dev0"
+try:
+    # Written when the package is built or installed, from the git tag.
+    from sagegen._version import __version__
+except ModuleNotFoundError:  # a copy of the source that nobody installed
+    __version__ = "0.dev0"

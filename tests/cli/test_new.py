@@ -13,7 +13,7 @@ import copier
 import pytest
 import yaml
 from cli_tools import SAGEGEN, fails
-from helpers import ROOT, commit, git, tree
+from helpers import commit, git, tree
 
 from sagegen.render import render
 
@@ -342,43 +342,3 @@ def test_a_reader_that_leaves_is_no_error(here):
         cwd=here,
     )
     assert done.stdout.strip() == "{" and not done.stderr
-
-
-def test_the_wheel_is_a_template_too(tmp_path, here):
-    """Built, unpacked and run without the checkout: the same bytes, and no network or git needed."""
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            tmp_path / "site",
-            wheel,
-        ],
-        check=True,
-    )
-    here.mkdir()
-    code = "import sagegen.cli; sagegen.cli.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "new", "out", "--defaults"],
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    same = ["new", "checkout", "--defaults", "--data", "project_name=out"]
-    subprocess.run([*SAGEGEN, *same], cwd=here, check=True, capture_output=True)
-    wheel, checkout = tree(here / "out"), tree(here / "checkout")
-    wheel.pop(".copier-answers.yml")  # a checkout may know its commit, a wheel of no release cannot
-    checkout.pop(".copier-answers.yml")
-    assert wheel == checkout
-    assert "No update will reach this repository: sagegen 0.1.0.dev0 is not a release." in done.stdout

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from sagegen import __version__, catalogue
-from sagegen.render import render
+from sagegen import catalogue
+from sagegen.render import SOURCE, render
 
 # Taken once: pytest changes its own beside our threads, and a new process that is just given it would fail.
 ENVIRONMENT = dict(os.environ)
@@ -125,16 +125,41 @@ def test_help_lists_every_target(rendered: dict[str, Path]) -> None:
         assert [target for target in targets if f"make {target} " not in printed] == []
 
 
-def test_make_check_fetches_the_sagegen_of_this_release_where_none_is_installed(
-    repository: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "origin,spec",
+    [
+        ({"_src_path": SOURCE, "_commit": "v1.2.3"}, "git+https://github.com/sagegen/sagegen@v1.2.3"),
+        ({"_src_path": SOURCE}, "git+https://github.com/sagegen/sagegen"),
+        ({"_src_path": "git+https://git.example.com/a", "_commit": "c0ffee"},
+         "git+https://git.example.com/a@c0ffee"),
+        ({"_src_path": "https://git.example.com/a.git", "_commit": "v1"},
+         "git+https://git.example.com/a.git@v1"),
+    ],
+)  # fmt: skip
+def test_make_check_fetches_the_sagegen_that_made_the_repository(
+    repository: Path, tmp_path: Path, origin: dict[str, str], spec: str
 ) -> None:
-    for tool in ("make", "sh"):
-        (tmp_path / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
-    release = __version__.partition(".dev")[0]
-    pinned = f"pipx run --spec git+https://github.com/sagegen/sagegen@v{release} sagegen check"
-    assert pinned in run(repository, "make", "--dry-run", "check", PATH=str(tmp_path))
-    (tmp_path / "sagegen").symlink_to("/bin/true")
-    assert f"{tmp_path}/sagegen check" in run(repository, "make", "--dry-run", "check", PATH=str(tmp_path))
+    shutil.copy(repository / "Makefile", tmp_path)
+    (tmp_path / ".copier-answers.yml").write_text("".join(f"{k}: {v}\n" for k, v in origin.items()))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("make", "sh", "sed"):
+        (tools / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+    assert f"pipx run --spec {spec} sagegen check" in run(
+        tmp_path, "make", "--dry-run", "check", PATH=str(tools)
+    )
+    (tools / "sagegen").symlink_to("/bin/true")
+    assert f"{tools}/sagegen check" in run(tmp_path, "make", "--dry-run", "check", PATH=str(tools))
+
+
+def test_clean_needs_no_container_engine(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    model = tmp_path / "copy/local_test/opt_ml/model"
+    model.mkdir()
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    run(tmp_path / "copy", "make", "clean", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert not model.exists()
 
 
 @pytest.mark.parametrize(
