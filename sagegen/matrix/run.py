@@ -109,8 +109,7 @@ class Run:
                     ended.result()
             except BaseException:
                 # A second Ctrl-C must not leave behind what the first one takes down.
-                for signum in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(signum, signal.SIG_IGN)
+                pass_over_signals()
                 self.stop.set()
                 self._sweep(every)  # a thread that waits for its container wakes up
                 pool.shutdown()
@@ -209,6 +208,15 @@ class Run:
 
     def _sweep(self, combinations: list[Combination]) -> None:
         self.steps.sweep(combinations, keep=self.options.keep)
+
+
+def pass_over_signals() -> None:
+    """Do nothing on SIGINT and SIGTERM from now on.
+
+    A handler, not SIG_IGN: a `make` that a thread starts just now would inherit that, and be deaf to `_end`.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: None)
 
 
 def _tidy(log_folder: Path, results: Iterable[Result]) -> None:

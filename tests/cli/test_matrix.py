@@ -27,7 +27,7 @@ from sagegen.engine import Engine
 from sagegen.errors import SagegenError
 from sagegen.matrix import Options, budget
 from sagegen.matrix.result import unique_bytes
-from sagegen.matrix.run import Run
+from sagegen.matrix.run import Run, pass_over_signals
 from sagegen.matrix.selection import FRAMEWORK_RULES, MODEL_TEST, heavy_layers, select, tiers
 from sagegen.matrix.steps import STOP_GRACE
 
@@ -71,7 +71,7 @@ $(VENV)/.tools: requirements-dev.txt
 def checkout(tmp_path: Path) -> Path:
     """sagegen with a template of two frameworks and two stacks, and a docker command on PATH."""
     folder = tmp_path / "checkout"
-    shutil.copytree(ROOT / "sagegen", folder / "sagegen", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "sagegen", folder / "sagegen")
     project = folder / "template/project"
     project.mkdir(parents=True)
     (project / "requirements-dev.txt").write_text("")
@@ -252,6 +252,22 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
     removed = {asked for asked in engine.asked if asked.startswith("DELETE /images/")}
     assert len(removed) == 4
     assert not engine.containers
+
+
+def test_a_process_that_starts_while_the_run_stops_can_be_stopped_too():
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        pass_over_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = subprocess.Popen(["sleep", "600"])
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(10) == -signal.SIGINT
+    finally:
+        process.kill()
 
 
 def test_groups_of_one_library_follow_each_other_while_the_installer_still_has_it():
