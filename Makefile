@@ -7,6 +7,8 @@ TOOL := $(VENV)/.tool
 INSTALLED := $(VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
+# Test processes at a time: more than CPUs, for most tests wait for containers.
+PROCESSES ?= 4
 MATRIX ?=
 BENCH ?=
 SOAK ?=
@@ -23,7 +25,7 @@ demo: $(TOOL) ## Generate a repository, build its image, train, serve and predic
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
 test: $(INSTALLED) ## Run every test but the matrix
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(PYTEST)
 
 mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen check
 	$(BIN)/python -m pytest -m mutants tests/check

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagegen.check import core
-from sagegen.check.scenarios import bad_jobs, batch, cluster, features, multi_model, serverless, serving, variants
+from sagegen.check.scenarios import (
+    bad_jobs,
+    batch,
+    cluster,
+    features,
+    multi_model,
+    serverless,
+    serving,
+    variants,
+)
 from sagegen.check.scenarios import train as job
 
 
