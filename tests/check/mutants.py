@@ -281,7 +281,7 @@ MUTANTS = [
     serve("S-66", 'STREAM = "/invocations-bidirectional-stream"', 'STREAM = "/ws"', rules=FEATURES),
     serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=FEATURES),
     serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=FEATURES),
-    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL),
+    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL, patience=25.0),
     serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL, patience=25.0),
     serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
     serve("SV-05", LOADED, UNPACKS, rules=("SV-05", "S-13")),
