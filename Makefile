@@ -10,6 +10,8 @@ DOCS_VENV := $(VENV)-docs
 DOCS := $(DOCS_VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
+# Test processes at a time: more than CPUs, for most tests wait for containers.
+PROCESSES ?= 4
 MATRIX ?=
 BENCH ?=
 SOAK ?=
@@ -26,7 +28,7 @@ demo: $(TOOL) ## Generate a repository, build its image, train, serve and predic
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
 test: $(INSTALLED) ## Run every test but the matrix
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(PYTEST)
 	@# What a release asks for: all tests passed on this tree.
 	@if [ -z "$(PYTEST)$$(git status --porcelain)" ]; then \
 		mkdir -p build && git rev-parse 'HEAD^{tree}' >build/tested; fi

@@ -17,6 +17,30 @@ from sagegen.render import template
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+TESTS = Path(__file__).parent
+#: Files whose tests are each on their own: any process may run any of them.
+SCATTERED = ("cli/", "test_update.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests one of several processes runs: those that share something expensive."""
+    for item in items:
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str:
+    """What the test shares: the mutants, a stack's image, every render, its file's fixtures; or nothing."""
+    file = item.path.relative_to(TESTS).as_posix()
+    if file.startswith("check/"):
+        return "check"
+    if "image" in getattr(item, "fixturenames", ()) and file.startswith("container/faults/"):
+        return str(item.callspec.params["image"])  # type: ignore[attr-defined]
+    if file.startswith("generated/") or "rendered" in getattr(item, "fixturenames", ()):
+        return "rendered"
+    return "" if file.startswith(SCATTERED) else file
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Git and Copier know neither the developer's identity nor their settings."""

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class Run:
     """What the threads of one run share.
 
-    Combinations are grouped by the heavy layer of their image. Groups are built one after another, so that
-    the layer is built once; tests run in parallel. When a group ends, its images are removed.
+    Combinations are grouped by the heavy layer of their image. Images are built one after another, so that
+    the layer is built once; each is tested while the next ones are built. When a group ends, its images are
+    removed.
     """
 
     def __init__(self, engine: Engine, options: Options) -> None:
@@ -109,8 +110,7 @@ class Run:
                     ended.result()
             except BaseException:
                 # A second Ctrl-C must not leave behind what the first one takes down.
-                for signum in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(signum, signal.SIG_IGN)
+                pass_over_signals()
                 self.stop.set()
                 self._sweep(every)  # a thread that waits for its container wakes up
                 pool.shutdown()
@@ -120,13 +120,16 @@ class Run:
     def _run_group(self, group: list[Combination], results: dict[str, Result]) -> None:
         with ExitStack() as disk:
             try:
-                # No other group builds meanwhile: making room for it would remove this group's layer.
-                with self.builder.hold(1):
-                    shrink = disk.enter_context(self.space.hold(disk_of(BUILD_NEED, group)))
-                    self._build_group(group, results)
-                    shrink(disk_of(GROUP_SHARE, group))
                 with ThreadPoolExecutor(len(group)) as pool:
-                    list(pool.map(lambda c: self._prove(c, results[c.id]), group))
+                    # No other group builds meanwhile: making room for it would remove this group's layer.
+                    with self.builder.hold(1):
+                        shrink = disk.enter_context(self.space.hold(disk_of(BUILD_NEED, group)))
+                        proofs = [
+                            pool.submit(self._prove, c, results[c.id]) for c in self._built(group, results)
+                        ]
+                        shrink(disk_of(GROUP_SHARE, group))
+                    for proof in proofs:
+                        proof.result()
                 # Alone on the machine: a neighbour's build would be measured as the cold start.
                 if any(self._tier(c).measured for c in group):
                     with self.slots.hold(self.jobs):
@@ -135,21 +138,21 @@ class Run:
             finally:
                 self._sweep(group)
 
-    def _build_group(self, group: list[Combination], results: dict[str, Result]) -> None:
-        """Build one after the other, so that the heavy layer is built once."""
+    def _built(self, group: list[Combination], results: dict[str, Result]) -> Iterator[Combination]:
+        """Build one after the other, those first that have most to prove: each may be proven from then on."""
         if self.watch.growth() + disk_of(BUILD_NEED, group) > self.disk:
             self.engine.prune_build_cache()
-        for c in group:
+        for c in sorted(group, key=lambda c: not self._tier(c).measured):
             self.steps.log(c).unlink(missing_ok=True)
             result = results[c.id]
             with self._noted(c, result), self._turn(c):
                 self._tried(result, "building", partial(self.steps.build, c, result))
+            if result.built:
+                yield c
 
     def _prove(self, combination: Combination, result: Result) -> None:
         """Test, which also trains, and check, as much as the tier asks for."""
         tier, steps = self._tier(combination), self.steps
-        if not result.built:
-            return
         with self._noted(combination, result):
             with self._turn(combination):
                 self._tried(result, "testing", partial(steps.test, combination, result, tier))
@@ -209,6 +212,15 @@ class Run:
 
     def _sweep(self, combinations: list[Combination]) -> None:
         self.steps.sweep(combinations, keep=self.options.keep)
+
+
+def pass_over_signals() -> None:
+    """Do nothing on SIGINT and SIGTERM from now on.
+
+    A handler, not SIG_IGN: a `make` that a thread starts just now would inherit that, and be deaf to `_end`.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: None)
 
 
 def _tidy(log_folder: Path, results: Iterable[Result]) -> None:

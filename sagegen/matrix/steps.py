@@ -126,6 +126,8 @@ class Steps:
 
     def _make(self, target: str, combination: Combination, **variables: str) -> float:
         """`make TARGET` in the generated repository; how many seconds it took."""
+        if self._stop.is_set():
+            raise Stopped
         begun, log = time.monotonic(), self.log(combination)
         self.write_log(combination, f"$ make {target}\n")
         with log.open("a") as output:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagegen.check import core
-from sagegen.check.scenarios import bad_jobs, cluster, serving, variants
+from sagegen.check.scenarios import (
+    bad_jobs,
+    batch,
+    cluster,
+    features,
+    multi_model,
+    serverless,
+    serving,
+    variants,
+)
 from sagegen.check.scenarios import train as job
 
 
@@ -35,7 +44,7 @@ class Mutant:
         return f"{self.breaks}-{self.name}" if self.name else self.breaks
 
 
-STATIC, BATCH, MODELS = ("static",), ("batch",), ("multi-model",)
+STATIC, BATCH = ("static",), ("batch",)
 
 
 def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
@@ -43,11 +52,16 @@ def rules_of(*needs: tuple[core.Scenario[Any], ...]) -> tuple[str, ...]:
     return tuple(rule.id for rule in core.rules() if rule.needs in needs)
 
 
-#: What one ordinary endpoint shows; what training jobs with odd configurations show; how jobs end.
+#: What one ordinary endpoint shows; what jobs with odd configurations show, on one host and on several; how jobs
+#: end. Each needs the containers of its own scenarios only: the whole of an endpoint costs 10 s.
 TRAINING = tuple(rule.id for rule in core.rules() if rule.area is core.Area.TRAIN)
 WEB = rules_of((serving.SERVE,))
-CONFIG = rules_of((job.TRAIN,), (variants.VARIANTS,), (cluster.CLUSTER,))
-SMALL = ("S-75", "SV-03", "SV-04", "S-13")
+ONE_HOST = rules_of((job.TRAIN,), (variants.VARIANTS,))
+CONFIG = (*ONE_HOST, *rules_of((cluster.CLUSTER,)))
+SMALL = rules_of((serverless.SERVERLESS,))
+FEATURES = rules_of((features.FEATURES,))
+MODEL_API = rules_of((multi_model.MODELS,))
+TRANSFORM = rules_of((batch.TRANSFORM,))
 END = rules_of((job.TRAIN,), (job.TRAIN, bad_jobs.BAD), (bad_jobs.EMPTY,))
 NUMBER = "        return int(json.loads(text))\n"
 WRITES = '            write(FAILURE, f"{type(error).__name__}: {error}"[:1024])\n'
@@ -175,24 +189,20 @@ MUTANTS = [
     train("T-20", NUMBER, "        return int(text + 0)\n", rules=(*CONFIG, "T-20")),
     train("T-20", "    data = rows(\"train\", 0)\n", "    epochs = 4\n    data = rows(\"train\", 0)\n", rules=END, name="change-nothing"),
     train("T-20", "    except (ValueError, TypeError):\n        raise", "    except (ValueError, TypeError):\n        return 4\n        raise", rules=END, name="any-value"),
-    train(
-        "T-16",
-        MAIN,
-        MAIN + '    assert len(list((ML / "input/config").iterdir())) == 3\n',
-    ),
-    train("T-21", MAIN, MAIN + '    assert len(config("hyperparameters")) < 20\n'),
-    train("T-21", MAIN, MAIN + '    assert all(len(v) < 257 for v in config("hyperparameters").values())\n', name="long-value"),
-    train("T-22", MAIN, MAIN + '    assert not any(k.startswith("sagemaker") for k in config("hyperparameters"))\n'),
-    train("T-23", MAIN, MAIN + '    assert "_tuning_objective_metric" not in config("hyperparameters")\n'),
+    train("T-16", MAIN, MAIN + '    assert len(list((ML / "input/config").iterdir())) == 3\n', rules=ONE_HOST),
+    train("T-21", MAIN, MAIN + '    assert len(config("hyperparameters")) < 20\n', rules=ONE_HOST),
+    train("T-21", MAIN, MAIN + '    assert all(len(v) < 257 for v in config("hyperparameters").values())\n', rules=ONE_HOST, name="long-value"),
+    train("T-22", MAIN, MAIN + '    assert not any(k.startswith("sagemaker") for k in config("hyperparameters"))\n', rules=ONE_HOST),
+    train("T-23", MAIN, MAIN + '    assert "_tuning_objective_metric" not in config("hyperparameters")\n', rules=ONE_HOST),
     train("T-24", '    epochs = hyperparameter(raw, "epochs", "4")\n', '    if not raw:\n        os._exit(1)\n    epochs = int(raw["epochs"])\n', rules=END),
-    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA),
-    train("T-38", '.rglob("*.csv")', '.glob("*.csv")'),
+    train("T-30", DATA, '    config("inputdataconfig")["train"]["ContentType"]\n' + DATA, rules=ONE_HOST),
+    train("T-38", '.rglob("*.csv")', '.glob("*.csv")', rules=ONE_HOST),
     train("T-41", '["current_host"]\n', '["current_host"]\n    assert current.startswith(("algo-1", "algo-2")), current\n'),
-    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n'),
-    train("T-43", RESOURCES, RESOURCES + '    assert resources["network_interface_name"].startswith("eth0")\n'),
+    train("T-42", RESOURCES, RESOURCES + '    resources["instance_groups"]\n', rules=ONE_HOST),
+    train("T-43", RESOURCES, RESOURCES + '    assert resources["network_interface_name"].startswith("eth0")\n', rules=ONE_HOST),
     train("T-46", RESOURCES, RESOURCES + '    assert resources.get("current_group_name", "homogeneousCluster") == "homogeneousCluster"\n'),
-    train("T-80", MAIN, MAIN + '    if cache := os.environ.get("SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"):\n        os.listdir(cache)\n'),
-    train("T-83", RESOURCES, RESOURCES + '    assert "AWS_REGION" not in os.environ\n'),
+    train("T-80", MAIN, MAIN + '    if cache := os.environ.get("SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"):\n        os.listdir(cache)\n', rules=ONE_HOST),
+    train("T-83", RESOURCES, RESOURCES + '    assert "AWS_REGION" not in os.environ\n', rules=ONE_HOST),
     # --- training: the end
     train("T-50", "        sys.exit(1)\n", "        sys.exit(0)\n", rules=END),
     train("T-50", MAIN, MAIN + '    raise RuntimeError("always")\n', name="always-fails", rules=END),
@@ -253,7 +263,7 @@ MUTANTS = [
     serve("S-26", "        if kind != TEXT:\n", "        if False:\n"),
     serve("S-26", '        self.send_header("Content-Type", TEXT)\n', "", name="no-content-type"),
     serve("S-26", "        if accept not in", "        if False and accept not in", name="any-accept"),
-    serve("S-27", "seen=1", "", rules=("S-27", "S-20")),
+    serve("S-27", "seen=1", "", rules=FEATURES),
     serve("S-28", "            self.reply(400, str(error)[:200].encode())\n", "            self.reply(500, str(error)[:200].encode())\n"),
     serve("S-28", "str(error)[:200].encode())\n            return\n        self.stream", "b'x' * 5000)\n            return\n        self.stream", name="long-text"),
     serve("S-29", INVOKE, INVOKE + '        if in_flight > 3 and len(body) < 10**6:\n            self.reply(503)\n            return\n'),
@@ -265,22 +275,22 @@ MUTANTS = [
     Mutant("S-51", dockerfile='LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=""', rules=("S-50", "S-51", "S-52", "S-53"), name="value"),
     serve("S-52", "    server = Server(", '    import socket\n    other = socket.create_server(("127.0.0.1", 0))\n    server = Server(', rules=("S-50", "S-51", "S-52", "S-53")),
     serve("S-53", "    server = Server(", '    import socket\n    other = socket.create_server(("127.0.0.1", int(os.environ.get("SAGEMAKER_SAFE_PORT_RANGE", "9200").split("-")[0]) // 100 * 100))\n    server = Server(', rules=("S-50", "S-51", "S-52", "S-53")),
-    serve("S-60", "        self.chunk(answer[:1])\n        time.sleep(0.05)\n        self.chunk(answer[1:])", "        time.sleep(0.05)\n        self.chunk(answer)", rules=("S-60", "S-20")),
-    serve("S-70", "; Expires=2030-01-01T00:00:00Z", "; Expires=tomorrow", rules=("S-70", "S-20")),
+    serve("S-60", "        self.chunk(answer[:1])\n        time.sleep(0.05)\n        self.chunk(answer[1:])", "        time.sleep(0.05)\n        self.chunk(answer)", rules=FEATURES),
+    serve("S-70", "; Expires=2030-01-01T00:00:00Z", "; Expires=tomorrow", rules=FEATURES),
     Mutant("S-65", dockerfile='LABEL com.amazonaws.sagemaker.capabilities.bidirectional-streaming=no', rules=("S-65", "S-66", "S-67", "S-68")),
-    serve("S-66", 'STREAM = "/invocations-bidirectional-stream"', 'STREAM = "/ws"', rules=("S-65", "S-66", "S-67", "S-68")),
-    serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=("S-65", "S-66", "S-67", "S-68")),
-    serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=("S-65", "S-66", "S-67", "S-68")),
-    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL),
+    serve("S-66", 'STREAM = "/invocations-bidirectional-stream"', 'STREAM = "/ws"', rules=FEATURES),
+    serve("S-67", "            self.send_frame(10, data)\n", "            pass\n", rules=FEATURES),
+    serve("S-68", "        elif head[0] & 128:\n", "        elif not head[0] & 128:\n            return False\n        elif head[0] & 128:\n", rules=FEATURES),
+    serve("S-75", LOADED, LOADED + '        hoard = b"x" * (5 * 2**29)\n', rules=SMALL, patience=25.0),
     serve("SV-03", LOADED, LOADED + '        quotas = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")\n        time.sleep(19 if any(q.exists() and q.read_text().startswith("100000") for q in quotas) else 0)\n', rules=SMALL, patience=25.0),
     serve("SV-04", LOADED, LOADED + '        Path("/root/cache").write_text("x")\n', rules=("S-75", "SV-03", "SV-04", "S-13", "S-41")),
     serve("SV-05", LOADED, UNPACKS, rules=("SV-05", "S-13")),
     Mutant("SV-05", (("serve", LOADED, UNPACKS),), 'LABEL sagegen.features="pipe"', rules=("SV-05", "S-13"), name="unclaimed"),
     # --- batch
-    serve("B-02", LOADED, LOADED + '        assert os.environ.get("SAGEMAKER_BATCH", "true") == "true"\n', only=BATCH),
-    serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', only=BATCH),
-    serve("B-04", '"MULTI_RECORD"', '"MultiRecord"', only=BATCH),
-    serve("B-04", '"MaxConcurrentTransforms": 4', '"MaxConcurrentTransforms": 40', only=BATCH, name="product"),
+    serve("B-02", LOADED, LOADED + '        assert os.environ.get("SAGEMAKER_BATCH", "true") == "true"\n', rules=TRANSFORM),
+    serve("B-03", LOADED, LOADED + '        assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" not in os.environ\n', rules=TRANSFORM),
+    serve("B-04", '"MULTI_RECORD"', '"MultiRecord"', rules=TRANSFORM),
+    serve("B-04", '"MaxConcurrentTransforms": 4', '"MaxConcurrentTransforms": 40', rules=TRANSFORM, name="product"),
     serve("B-07", READ, '        if size > 5 * 10**6:\n            self.close_connection = True\n            self.reply(413)\n            raise ConnectionAbortedError\n' + READ, only=BATCH),
     serve("B-08", '        if self.headers.get("Transfer-Encoding") == "chunked":\n', "        if False:\n", only=BATCH),
     serve("B-09", PREDICT, "            assert len(body.splitlines()) > 1\n" + PREDICT, only=BATCH),
@@ -310,16 +320,16 @@ MUTANTS = [
     serve("S-81", INVOKE, INVOKE + "        print(body[:500])\n", name="bodies"),
     serve("B-10", PREDICT, '            body = b"\\n".join(body.splitlines()[:1000])\n' + PREDICT, name="cut", only=BATCH),
     # --- multi-model
-    Mutant("M-01", dockerfile="LABEL com.amazonaws.sagemaker.capabilities.multi-models=no", only=MODELS),
-    serve("M-03", LOADED, LOADED + "    else:\n        load('/opt/ml/model')\n", only=MODELS),
-    serve("M-04", "            self.reply(409)\n            return\n", "            pass\n", only=MODELS),
-    serve("M-04", "            self.reply(400, str(error).encode())\n            return\n", "            self.reply(200)\n            return\n", only=MODELS, name="bogus-is-200"),
-    serve("M-05", '{"models": found}', '{"model": found}', only=MODELS),
-    serve("M-06", '            else:\n                self.reply(404)\n        elif self.path == STREAM', '            else:\n                self.reply(400)\n        elif self.path == STREAM', "M-07", only=MODELS),
-    serve("M-07", "        self.reply(200 if found else 404)", "        self.reply(200)", only=MODELS),
-    serve("M-08", "if found else self.reply(404)", "if found else self.reply(500)", only=MODELS),
-    serve("M-09", "        if name in models:\n            self.reply(409)", "        if any(m['url'] == url for n, m in models.items() if n != name):\n            self.reply(400)\n            return\n        if name in models:\n            self.reply(409)", "M-11", only=MODELS),
-    serve("M-10", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(200)", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(201)", only=MODELS),
-    serve("M-11", "        try:\n            loaded = load(url)", "        with lock:\n            time.sleep(0.9 if len(models) == 1 else 0)\n        try:\n            loaded = load(url)", only=MODELS),
-    serve("M-13", "        with lock:\n            models[name]", '        globals()["loads"] = globals().get("loads", 0) + 1\n        if globals()["loads"] > 12:\n            self.reply(507)\n            return\n        with lock:\n            models[name]', only=MODELS),
+    Mutant("M-01", dockerfile="LABEL com.amazonaws.sagemaker.capabilities.multi-models=no", only=("multi-model",)),
+    serve("M-03", LOADED, LOADED + "    else:\n        load('/opt/ml/model')\n", rules=MODEL_API),
+    serve("M-04", "            self.reply(409)\n            return\n", "            pass\n", rules=MODEL_API),
+    serve("M-04", "            self.reply(400, str(error).encode())\n            return\n", "            self.reply(200)\n            return\n", rules=MODEL_API, name="bogus-is-200"),
+    serve("M-05", '{"models": found}', '{"model": found}', rules=MODEL_API),
+    serve("M-06", '            else:\n                self.reply(404)\n        elif self.path == STREAM', '            else:\n                self.reply(400)\n        elif self.path == STREAM', "M-07", rules=MODEL_API),
+    serve("M-07", "        self.reply(200 if found else 404)", "        self.reply(200)", rules=MODEL_API),
+    serve("M-08", "if found else self.reply(404)", "if found else self.reply(500)", rules=MODEL_API),
+    serve("M-09", "        if name in models:\n            self.reply(409)", "        if any(m['url'] == url for n, m in models.items() if n != name):\n            self.reply(400)\n            return\n        if name in models:\n            self.reply(409)", "M-11", rules=MODEL_API),
+    serve("M-10", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(200)", "            models[name] = {\"url\": url, \"model\": loaded}\n        self.reply(201)", rules=MODEL_API),
+    serve("M-11", "        try:\n            loaded = load(url)", "        with lock:\n            time.sleep(0.9 if len(models) == 1 else 0)\n        try:\n            loaded = load(url)", rules=MODEL_API),
+    serve("M-13", "        with lock:\n            models[name]", '        globals()["loads"] = globals().get("loads", 0) + 1\n        if globals()["loads"] > 12:\n            self.reply(507)\n            return\n        with lock:\n            models[name]', rules=MODEL_API),
 ]  # fmt: skip

@@ -27,8 +27,8 @@ from sagegen.engine import Engine
 from sagegen.errors import SagegenError
 from sagegen.matrix import Options, budget
 from sagegen.matrix.result import unique_bytes
-from sagegen.matrix.run import Run
-from sagegen.matrix.selection import FRAMEWORK_RULES, MODEL_TEST, heavy_layers, select, tiers
+from sagegen.matrix.run import Run, pass_over_signals
+from sagegen.matrix.selection import FAILURE_TEST, FRAMEWORK_RULES, MODEL_TEST, heavy_layers, select, tiers
 from sagegen.matrix.steps import STOP_GRACE
 
 QUESTIONS = """
@@ -47,10 +47,12 @@ MAKEFILE = """
 build:
 \t@echo "building $(IMAGE) from $(BASE_IMAGE) with $(BUILD_ARGS)"
 \t@test "{{ framework }}-{{ stack }}" != "$$BREAK" || { echo "no space left on device"; exit 1; }
+\t@while [ "{{ framework }}-{{ stack }}" = "$$AWAITS" ] && [ ! -e "$$TESTED" ]; do sleep 0.05; done
 \t@if [ "{{ framework }}-{{ stack }}" = "$$STUMBLE" ] && [ ! -e "$$STUMBLED" ]; then \\
 \t\ttouch "$$STUMBLED"; echo "the network was away"; exit 1; fi
 test:
 \t@test -f $(VENV)/.tools && echo "testing with '$(PYTEST)'"
+\t@test -z "$$TESTED" || touch "$$TESTED"
 \t@if [ "{{ framework }}" = "$$HANG" ]; then touch $$HANGING; sleep 600; fi
 \t@set -- $(PYTEST_ADDOPTS); printf '<a><testsuite tests="5" skipped="1"/></a>' > "$${1#--junitxml=}"
 check:
@@ -71,7 +73,7 @@ $(VENV)/.tools: requirements-dev.txt
 def checkout(tmp_path: Path) -> Path:
     """sagegen with a template of two frameworks and two stacks, and a docker command on PATH."""
     folder = tmp_path / "checkout"
-    shutil.copytree(ROOT / "sagegen", folder / "sagegen", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "sagegen", folder / "sagegen")
     project = folder / "template/project"
     project.mkdir(parents=True)
     (project / "requirements-dev.txt").write_text("")
@@ -254,6 +256,27 @@ def test_a_signal_takes_everything_down(start, engine, here, tmp_path, signum, s
     assert not engine.containers
 
 
+def test_a_process_that_starts_while_the_run_stops_can_be_stopped_too():
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        pass_over_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = subprocess.Popen(["sleep", "600"])
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(10) == -signal.SIGINT
+    finally:
+        process.kill()
+
+
+def test_an_image_is_tested_while_the_next_one_is_built(start, tmp_path):
+    done = finished(start("--framework", "one", AWAITS="one-b", TESTED=str(tmp_path / "tested")))
+    assert done.returncode == 0, done.stderr
+
+
 def test_groups_of_one_library_follow_each_other_while_the_installer_still_has_it():
     groups = list(select({}))
     at = groups.index("tensorflow-cpu")
@@ -307,7 +330,8 @@ def test_each_fact_is_proven_once_unless_everything_is_asked_for(start, here):
     assert [name for name, row in rows.items() if row["cold_start_seconds"] is None] == ["two-cpu-b"]
     logs = {name: (here / f"logs/{name}.log").read_text() for name in rows}
     assert "with ''" in logs["one-cpu-a"] and "--rule T-64" in logs["two-cpu-a"]
-    assert f"testing with '--deselect {MODEL_TEST}'" in logs["two-cpu-b"]
+    assert f"testing with '--deselect {FAILURE_TEST}'" in logs["two-cpu-a"]
+    assert f"testing with '--deselect {FAILURE_TEST} --deselect {MODEL_TEST}'" in logs["two-cpu-b"]
     assert "with '--only static'" in logs["two-cpu-b"]
 
     assert finished(start("--full", "--json", "m.json", "--proof", "p.json")).returncode == 0
@@ -332,11 +356,12 @@ def test_every_stack_framework_and_heavy_layer_is_proven_by_one_combination_at_l
     assert max(counts) - min(counts) <= 1, "the stacks do not alternate"
 
 
-def test_the_rules_of_a_heavy_layer_exist_and_the_models_test_does():
+def test_the_rules_of_a_heavy_layer_exist_and_its_tests_do():
     known = {rule.id for rule in core.rules()}
     assert [rule for rule in FRAMEWORK_RULES if rule not in known] == []
-    file, _, test = MODEL_TEST.partition("::")
-    assert f"def {test}(" in (ROOT / "template/project" / file).read_text()
+    for name in (MODEL_TEST, FAILURE_TEST):
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / "template/project" / file).read_text()
 
 
 def test_a_built_group_gives_back_the_disk_that_only_its_build_needed():

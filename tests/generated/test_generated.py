@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from sagegen import catalogue
 from sagegen.render import SOURCE, render
 
 # Taken once: pytest changes its own beside our threads, and a new process that is just given it would fail.
@@ -97,16 +96,6 @@ def test_every_file_of_any_combination_passes_the_same_lint(
     run(repository, tools / "hadolint", *distinct("Dockerfile"))
     yaml = distinct("*.yaml", "*.yml", ".github/**/*.yml")
     run(repository, tools / "yamllint", "--strict", "--config-file", ".yamllint.yaml", *yaml)
-
-
-@pytest.mark.parametrize("combination", catalogue.covering(), ids=lambda c: c.id)
-def test_the_runtime_is_strictly_typed(
-    combination: catalogue.Combination, rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    cache = tmp_path_factory.getbasetemp() / "mypy-cache"
-    options = ["--strict", "--ignore-missing-imports", "--explicit-package-bases", f"--cache-dir={cache}"]
-    mypy = [sys.executable, "-m", "mypy", "--config-file=", *options]
-    run(rendered[combination.id], *mypy, "src/byoc", MYPYPATH="src")
 
 
 def test_a_models_tests_are_skipped_where_its_framework_is_not_installed(

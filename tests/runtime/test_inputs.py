@@ -75,7 +75,7 @@ def test_the_schema_of_a_model_is_printed_as_json(tmp_path: Path, declared: Any,
 def test_python_m_byoc_inputs_prints_the_schema_of_model_py(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("from byoc.inputs import Text\nINPUTS = Text()\n")
     (tmp_path / "sklearn.py").write_text("__version__ = '1.0'\n")
-    path = os.pathsep.join([str(tmp_path), str(Path(byoc.__path__[0]).parent)])
+    path = os.pathsep.join([str(tmp_path), *(str(Path(folder).parent) for folder in byoc.__path__)])
     command = [sys.executable, "-m", "byoc.inputs"]
     printed = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True

@@ -154,6 +154,7 @@ def test_a_bad_image_is_refused_with_its_place(
     assert reason in refused.reason
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("most", [20, 8])  # Pillow itself refuses twice as many pixels as it warns of
 def test_images_of_too_many_pixels_are_refused_before_they_are_unpacked(
     monkeypatch: pytest.MonkeyPatch, most: int

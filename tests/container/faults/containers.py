@@ -14,7 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from sagegen.engine import TROUBLE, Engine
 
 from .waiting import wait_until
 
@@ -74,6 +78,24 @@ def docker(*arguments: str, seconds: float = 120) -> str:
     return output
 
 
+@cache
+def api() -> Any:
+    """The engine's API, for what is asked often: a docker command costs 0.1 s of CPU each time."""
+    return Engine.connect().client.api
+
+
+def execute(container: str, *command: str) -> str:
+    """Run a command in a container and return what it printed. Fails with its own words."""
+    try:
+        identity = api().exec_create(container, list(command))["Id"]
+        output = str(api().exec_start(identity).decode(errors="replace")).strip()
+        code = api().exec_inspect(identity)["ExitCode"]
+    except TROUBLE as error:
+        raise AssertionError(f"{command[0]} in {container}: {error}") from error
+    assert code == 0, f"{command[0]} in {container}: exit code {code}\n{output}"
+    return output
+
+
 @dataclass(frozen=True)
 class Process:
     """A process of a container."""
@@ -113,19 +135,24 @@ class Container:
     @property
     def log(self) -> str:
         """Everything that it printed so far."""
-        return docker("logs", self.name)
+        return str(api().logs(self.name).decode(errors="replace")).strip()
+
+    @property
+    def _state(self) -> dict[str, Any]:
+        found: dict[str, Any] = api().inspect_container(self.name)["State"]
+        return found
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs."""
-        state = json.loads(docker("inspect", "--format", "{{json .State}}", self.name))
+        state = self._state
         return None if state["Running"] else int(state["ExitCode"])
 
     def processes(self) -> list[Process]:
         """Every process in it; zombies too. None once it has ended."""
         while self.exit_code is None:
             try:
-                return _processes(docker("exec", self.name, "python", "-c", LOOK))
+                return _processes(execute(self.name, "python", "-c", LOOK))
             except AssertionError:
                 # It may be about to end, which the engine is the last to know.
                 wait_until(lambda: self.exit_code is not None or self.ping(), "an end, or a life sign")
@@ -133,7 +160,7 @@ class Container:
 
     def process_ids(self) -> set[str]:
         """The processes, by their names outside: quicker to know."""
-        return set(docker("top", self.name, "-eo", "pid").split()[1:])
+        return {process[0] for process in api().top(self.name, "-eo pid")["Processes"]}
 
     def pids(self, kind: str) -> set[int]:
         """The living processes of a kind."""
@@ -141,11 +168,11 @@ class Container:
 
     def signal(self, name: str) -> None:
         """Signal its PID 1, as SageMaker does."""
-        docker("kill", "--signal", name, self.name)
+        api().kill(self.name, name)
 
     def kill_processes(self, pids: Sequence[int]) -> None:
         """SIGKILL to processes in it, as the kernel does when memory runs out."""
-        docker("exec", self.name, "python", "-c", f"import os; [os.kill(p, 9) for p in {list(pids)}]")
+        execute(self.name, "python", "-c", f"import os; [os.kill(p, 9) for p in {list(pids)}]")
 
     def ask(
         self,
@@ -184,7 +211,7 @@ class Container:
 
     def ran_until(self) -> float:
         """When it ended, in seconds since the epoch."""
-        text = docker("inspect", "--format", "{{.State.FinishedAt}}", self.name)
+        text = self._state["FinishedAt"]
         return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").timestamp()
 
     def wait_for_end(self, seconds: float) -> int:
@@ -222,8 +249,8 @@ class Containers:
             self.image,
             "serve",
         )
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        return Container(name, (docker("inspect", "--format", form, name).split()[0], PORT), workers)
+        [network] = api().inspect_container(name)["NetworkSettings"]["Networks"].values()
+        return Container(name, (network["IPAddress"], PORT), workers)
 
     def remove(self) -> None:
         """Remove all that were started, running or not."""

@@ -15,7 +15,7 @@ def fuzz_container(container: Container) -> None:
     """Ask what nobody would ask, on connections that are kept."""
     connection = http.client.HTTPConnection(*container.address, timeout=10)
 
-    @few(400)
+    @few(200)
     @given(request=requests())
     def fuzz(request: Request) -> None:
         is_printable = (request.content_type + request.accept).isprintable()

@@ -100,7 +100,7 @@ predictions = st.one_of(
     st.lists(st.dictionaries(st.sampled_from("ab"), st.floats()), min_size=1, max_size=3),
     st.lists(st.floats(), min_size=1).map(np.array),
     st.lists(st.text(), min_size=1).map(np.array),
-    st.lists(st.floats(), min_size=1).map(lambda v: np.array(v, dtype=np.float32)[:, None]),
+    st.lists(st.floats(width=32), min_size=1).map(lambda v: np.array(v, dtype=np.float32)[:, None]),
 )
 
 

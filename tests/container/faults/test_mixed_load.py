@@ -7,7 +7,7 @@ import pytest
 from .containers import Container
 from .soak import soak
 
-SECONDS = 32
+SECONDS = 20
 
 # For test_stop_under_load.py: what it tells to stop may take half a minute, and needs no CPU for it.
 pytestmark = pytest.mark.usefixtures("stopping")

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 
 from .conftest import waiting_row, with_faults
-from .containers import Container, Containers, docker
+from .containers import Container, Containers, execute
 from .images import Subject
 from .load import Load, Request
 from .traffic import ROWS, csv_body
@@ -49,7 +49,7 @@ def test_ping_is_answered_within_a_second_behind_500_waiting_connections(
     wait_until(lambda: container.ping() == 503, "an answer")
     behind, limit = ping_behind_waiting_connections(container, 503)
     assert behind < limit
-    docker("exec", container.name, "touch", "/tmp/go")
+    execute(container.name, "touch", "/tmp/go")
     container.wait_until_healthy()
     assert container.ask(body=csv_body(ROWS[:1]))[0] == 200
 
