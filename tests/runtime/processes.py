@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from byoc import paths
+from helpers import ROOT
 
 FRAMEWORK = """
 MODULES = ("json",)
 def prepare(threads):
     return "no framework"
+"""
+# Processes that need nothing of each other. One that is gone is noticed as torch.distributed would notice it.
+DISTRIBUTED = """
+def join():
+    pass
+def agree(flag):
+    return flag
+def is_symptom(error):
+    return "closed by peer" in str(error)
 """
 MODEL = """
 import os, signal, subprocess, sys, threading, time
@@ -43,6 +53,14 @@ def program(folder: Path) -> Path:
     (folder / "byoc/framework.py").write_text(FRAMEWORK)
     for command in ("train", "serve"):
         shutil.copy(source.parent / command, folder)
+    return folder
+
+
+def program_for_several_hosts(folder: Path) -> Path:
+    """The same with the launch of a framework that trains on several hosts."""
+    source = ROOT / "template/frameworks/pytorch/src/byoc/training/cluster.py"
+    shutil.copy(source, program(folder) / "byoc/training")
+    (folder / "byoc/distributed.py").write_text(DISTRIBUTED)
     return folder
 
 

@@ -157,6 +157,7 @@ def test_a_stop_at_any_moment_leaves_a_model_or_a_checkpoint_or_says_that_there_
         return job
 
     with ThreadPoolExecutor(4) as pool:
-        jobs = list(pool.map(stopped, range(0, round(seconds * 1000) + 200, 50)))
+        end = round(seconds * 1000) + 200
+        jobs = list(pool.map(stopped, range(0, end, max(50, end // 40))))
     assert any(job.failure for job in jobs)
     assert any(not job.failure for job in jobs)

@@ -24,7 +24,7 @@ def test_a_stop_at_any_moment_and_a_full_disk_end_as_they_are_told(image: Subjec
             *("--volume", f"{REPOSITORY}/src/model.py:/opt/program/model.py:ro"),
             *("--volume", f"{REPOSITORY}/local_test/opt_ml/input:/input:ro"),
             *("--volume", f"{SWEEP}:/sweep.py:ro", image.image, "/sweep.py"),
-            seconds=300,
+            seconds=900,
         ).splitlines()[-1]
     )
     saved = 0
