@@ -1,4 +1,4 @@
-"""What else a job may bring: the model to go on from (T-39), streams (T-34), and channels that nobody reads."""
+"""What else a job may bring: an earlier model (T-39), streams (T-34), and channels that nobody reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import struct
 import tarfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,8 @@ def feed(fifo: Path, data: bytes, after: float = 0) -> threading.Thread:
     def write() -> None:
         time.sleep(after)
         os.mkfifo(fifo)
-        try:
+        with suppress(BrokenPipeError):
             fifo.write_bytes(data)
-        except BrokenPipeError:
-            pass
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -1,4 +1,4 @@
-"""A training script that the job brings, as SDK v2 sends it, and a container that is run without a command."""
+"""A training script that the job brings, as SDK v2 sends it, and a container without a command."""
 
 from __future__ import annotations
 

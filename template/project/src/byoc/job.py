@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # Older examples call the training channel `training`.
 ALIASES = {"train": "training"}
+# SDK v3's ModelTrainer adds them for its own launcher.
+SDK_CHANNELS = {"code", "sm_drivers"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Job(Generic[H]):
 
     def unread_channels(self) -> list[str]:
         """Channels that nobody asked this job for."""
-        return sorted({name for name in self.channels if name not in self._asked})
+        return sorted(self.channels.keys() - self._asked - SDK_CHANNELS)
 
     def _find(self, name: str) -> Path | None:
         self._asked.update(_names(name))
