@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from byoc import framework, job, manifest, paths
 from byoc.errors import JobError
-from byoc.training import command
+from byoc.training import command, outcome
 from pydantic import BaseModel
 
 
@@ -23,13 +23,29 @@ class Settings(BaseModel):
 Train = Callable[[job.Job[Settings]], object]
 
 
+class NeverAsked:
+    """In place of a StopRequest, whose handlers would stay in this process."""
+
+    received = False
+
+    def __init__(self, on_stop: object) -> None:
+        pass
+
+    def ignore(self) -> None:
+        pass
+
+    def __bool__(self) -> bool:
+        return False
+
+
 @pytest.fixture
 def run(opt_ml: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Train], int]:
     """Run a training job whose model.py is this function, without a framework. Returns the exit code."""
     monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
-    monkeypatch.setattr(command, "StopRequest", lambda on_stop: None)
+    monkeypatch.setattr(command, "StopRequest", NeverAsked)
 
     def run(train: Train) -> int:
+        outcome.begin()
         monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
         return command.run()
 
@@ -68,7 +84,7 @@ def test_garbage_is_collected_again_once_training_begins(run: Callable[[Train], 
 
 def test_a_training_that_leaves_no_model_fails(run: Callable[[Train], int]) -> None:
     assert run(lambda current: None) == 1
-    assert paths.failure().read_text().startswith("train() left nothing")
+    assert paths.failure().read_text().startswith("training left nothing")
 
 
 def test_the_failure_file_begins_with_the_cause_and_is_short(run: Callable[[Train], int]) -> None:
@@ -135,6 +151,34 @@ def test_checkpoints_resume_from_the_last_complete_one(opt_ml: Path) -> None:
     assert latest is not None
     assert latest[0] == 10
     assert sorted(p.name for p in paths.checkpoints().iterdir()) == ["epoch-000002.bin", "epoch-000010.bin"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"3"], ids=["empty", "cut"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    opt_ml: Path, capsys: pytest.CaptureFixture[str], damage: bytes
+) -> None:
+    checkpoints = job.read(Settings).checkpoints(".json")
+    for epoch in (8, 9):
+        with checkpoints.saving(epoch) as file:
+            file.write_text(f'{{"epoch": {epoch}}}')
+    (paths.checkpoints() / "epoch-000009.json").write_bytes(damage)
+    assert checkpoints.resume(lambda file: json.loads(file.read_text())["epoch"]) == (8, 8)
+    assert "epoch-000009.json cannot be read" in capsys.readouterr().err
+
+
+def test_without_a_readable_checkpoint_training_starts_afresh_and_its_own_are_kept(
+    opt_ml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = job.read(Settings).checkpoints(".json")
+    for epoch in (8, 9):
+        with checkpoints.saving(epoch) as file:
+            file.write_text("")
+    assert checkpoints.resume(lambda file: json.loads(file.read_text())) is None
+    assert "training starts afresh" in capsys.readouterr().err
+    with checkpoints.saving(1) as file:
+        file.write_text("{}")
+    assert checkpoints.resume(lambda file: json.loads(file.read_text())) == (1, {})
+    assert capsys.readouterr().err == ""
 
 
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:

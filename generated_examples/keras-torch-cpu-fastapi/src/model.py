@@ -88,9 +88,8 @@ def train(job: Job[Hyperparameters]) -> None:
     validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
     checkpoints = job.checkpoints(".keras")
     epoch = 0
-    if found := checkpoints.latest():
-        epoch, file = found
-        model = keras.saving.load_model(file)
+    if found := checkpoints.resume(keras.saving.load_model):
+        epoch, model = found
         print(f"resumed after epoch {epoch}", flush=True)
     else:
         keras.utils.set_random_seed(hp.seed)

@@ -66,9 +66,8 @@ def train(job: Job[Hyperparameters]) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=hp.learning_rate)
     checkpoints = job.checkpoints(".pt")
     epoch = 0
-    if found := checkpoints.latest():
-        epoch, file = found
-        state = torch.load(file, map_location="cpu", weights_only=True)
+    if found := checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True)):
+        epoch, state = found
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])

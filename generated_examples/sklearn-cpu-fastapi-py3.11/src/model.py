@@ -59,9 +59,8 @@ def train(job: Job[Hyperparameters]) -> None:
     x_validation, y_validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
     checkpoints = job.checkpoints(".joblib")
     epoch, best, best_loss = 0, None, np.inf
-    if found := checkpoints.latest():
-        epoch, file = found
-        best, best_loss = joblib.load(file)
+    if found := checkpoints.resume(joblib.load):
+        epoch, (best, best_loss) = found
         print(f"resumed after epoch {epoch}", flush=True)
 
     while epoch < hp.epochs and not job.should_stop():

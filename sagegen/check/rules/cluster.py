@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule, skipped
 from sagegen.check.jobs import Run
 from sagegen.check.pages import RUNNING
-from sagegen.check.scenarios.cluster import CLUSTER
+from sagegen.check.scenarios.cluster import CLUSTER, refused
 
 
 def _trouble(runs: Mapping[str, Run]) -> Verdict | None:
+    if refusal := refused(runs):
+        return skipped(f"the image refuses a job of several hosts: {refusal}")
     for host, run in runs.items():
         if not run.ok:
             return broken(f"{host}: {run.end}", run.line)

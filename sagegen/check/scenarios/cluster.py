@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -42,6 +43,8 @@ def CLUSTER(rig: Rig, evidence: Evidence) -> Cluster:
     if all(run.ok for _, run in odd) and odd[0][1].model:
         found = {**dict.fromkeys(RICH, odd[0][1]), **dict.fromkeys(short, odd[1][1])}
         return Cluster(dict(odd[:2]), dict(odd), found)
+    if refused(dict(odd)):
+        return Cluster(dict(odd[:2]), dict(odd))
     # Was it the cluster, or the configurations?
     runs = _train(rig, base, HOSTS, late)
     if all(run.ok for run in runs.values()):
@@ -78,3 +81,10 @@ def _train(
         calls = [lambda i=i, host=host: one(i, host, network) for i, host in enumerate(hosts)]
         runs = together(*calls)
     return dict(zip(hosts, runs, strict=True))
+
+
+def refused(runs: Mapping[str, Run]) -> str | None:
+    """Why every host refuses to be one of several, where it says so: its reason names the instance count."""
+    reasons = {(run.failure or b"").decode(errors="replace") for run in runs.values()}
+    refusals = [reason for reason in reasons if re.search(r"instance.?count", reason, re.IGNORECASE)]
+    return refusals[0] if len(reasons) == 1 and refusals else None

@@ -30,11 +30,10 @@ def train(job: Job[Hyperparameters]) -> None:
     trainer = Trainer(model, hp)
     checkpoints = job.checkpoints(".npz")
     epoch = 0
-    if found := checkpoints.latest():
-        epoch, file = found
-        with np.load(file) as saved:
-            for variable, name in zip(trainer.variables, saved.files, strict=True):
-                variable.assign(saved[name])
+    if found := checkpoints.resume(lambda file: list(np.load(file).values())):
+        epoch, values = found
+        for variable, value in zip(trainer.variables, values, strict=True):
+            variable.assign(value)
         print(f"resumed after epoch {epoch}", flush=True)
 
     while epoch < hp.epochs and not job.should_stop():

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from tempfile import mkdtemp
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from byoc import metrics, paths
+from byoc import channels, manifest, metrics, paths
 from byoc.errors import JobError, NothingToDo
+from byoc.processes import say
 from byoc.training import hyperparameters
 
 H = TypeVar("H", bound=BaseModel)
+T = TypeVar("T")
 
 # Older examples call the training channel `training`.
 ALIASES = {"train": "training"}
@@ -31,6 +34,11 @@ class Job(Generic[H]):
     model_dir: Path = field(default_factory=paths.model)
     # True once SageMaker asked the job to stop: save a checkpoint and return (T-60).
     should_stop: Callable[[], bool] = lambda: False
+    # inputdataconfig.json: each channel's input mode and content type (T-30).
+    channels: Mapping[str, Any] = field(default_factory=dict)
+    # What model.py's INPUTS declare, which an earlier model must share.
+    schema: dict[str, Any] | None = None
+    _asked: set[str] = field(default_factory=set)
 
     @property
     def rank(self) -> int:
@@ -43,24 +51,60 @@ class Job(Generic[H]):
         return self.rank == 0
 
     def has_channel(self, name: str) -> bool:
-        """Whether this channel exists and holds at least one file (T-37)."""
-        return self._find(name) is not None
+        """Whether this channel exists and holds at least one file (T-37) or is in Pipe mode."""
+        return self._in_pipe_mode(name) is not None or self._find(name) is not None
 
     def channel(self, name: str) -> Path:
         """The folder of a channel, which is read-only (T-33). Raises JobError if it is missing or empty."""
+        if self._in_pipe_mode(name):
+            raise JobError(f"channel {name!r} is in Pipe mode and has no folder: use job.stream(), or FastFile mode")
         if found := self._find(name):
             return found
-        if not self.is_leader and any(paths.channel(n).is_dir() for n in (name, ALIASES.get(name, name))):
+        if not self.is_leader and any(paths.channel(n).is_dir() for n in _names(name)):
             raise NothingToDo(f"channel {name!r} has no file for this host")
-        given = ", ".join(sorted(p.name for p in paths.channel("").glob("*") if p.is_dir()))
-        raise JobError(f"channel {name!r} is missing or empty; the job has {given or 'no channel'}")
+        raise JobError(f"channel {name!r} is missing or empty; the job has {self._given() or 'no channel'}")
+
+    def stream(self, name: str, epoch: int) -> BinaryIO:
+        """The bytes of a channel in Pipe mode, once for each epoch from 0 (T-34). Close it, or use `with`.
+
+        byoc.channels.records() reads RecordIO from it. Raises JobError if the channel is not in Pipe mode.
+        """
+        if not (piped := self._in_pipe_mode(name)):
+            raise JobError(f"channel {name!r} is not in Pipe mode; the job has {self._given() or 'no channel'}")
+        return channels.open_fifo(paths.channel(f"{piped}_{epoch}"))
+
+    def previous_model(self) -> Path | None:
+        """The folder of the model in channel `model`, which this job goes on from (T-39); None without one.
+
+        A model.tar.gz is unpacked. Raises JobError if it is damaged, or another framework or version wrote it.
+        """
+        if not self.has_channel("model"):
+            return None
+        folder = self.channel("model")
+        if archive := next(iter(sorted(folder.rglob("*.tar.gz"))), None):
+            folder = channels.unpack(archive, Path(mkdtemp(prefix="model-")))
+        try:
+            manifest.verify(folder, self.schema)
+        except manifest.ManifestError as error:
+            raise JobError(f"channel 'model': {error}") from None
+        return folder
+
+    def unread_channels(self) -> list[str]:
+        """Channels that nobody asked this job for."""
+        return sorted({name for name in self.channels if name not in self._asked})
 
     def _find(self, name: str) -> Path | None:
-        for candidate in (name, ALIASES.get(name, name)):
-            folder = paths.channel(candidate)
-            if any(p.is_file() for p in folder.rglob("*")):
-                return folder
-        return None
+        self._asked.update(_names(name))
+        folders = (paths.channel(candidate) for candidate in _names(name))
+        return next((f for f in folders if any(p.is_file() for p in f.rglob("*"))), None)
+
+    def _in_pipe_mode(self, name: str) -> str | None:
+        self._asked.update(_names(name))
+        modes = {n: self.channels.get(n, {}).get("TrainingInputMode") for n in _names(name)}
+        return next((n for n, mode in modes.items() if mode == "Pipe"), None)
+
+    def _given(self) -> str:
+        return ", ".join(sorted(self.channels))
 
     def log_metrics(self, **values: float) -> None:
         """Print one line from which SageMaker's metric regexes read each value (T-75)."""
@@ -91,12 +135,28 @@ class Checkpoints:
         found = self._all()
         return max(found) if found else None
 
+    def resume(self, read: Callable[[Path], T]) -> tuple[int, T] | None:
+        """The last completed epoch and what `read` makes of its file; None if the job starts afresh.
+
+        A file that `read` raises for is named in the log, and the one before it is used.
+        """
+        for epoch, file in sorted(self._all(), reverse=True):
+            try:
+                return epoch, read(file)
+            except Exception as error:
+                say(f"checkpoint {file.name} cannot be read: {type(error).__name__}: {error}")
+        if self._all():
+            say("no checkpoint can be read: training starts afresh")
+        return None
+
     @contextmanager
     def saving(self, epoch: int) -> Iterator[Path]:
         """Give a path to write to; when complete it is the epoch's checkpoint, and older ones are removed."""
         with paths.atomic(self.folder / f"epoch-{epoch:06d}{self.suffix}") as temporary:
             yield temporary
-        for _, old in sorted(self._all())[: -self.keep]:
+        # Later epochs than this one could not be read.
+        kept = sorted(found for found in self._all() if found[0] <= epoch)[-self.keep :]
+        for _, old in set(self._all()) - set(kept):
             old.unlink(missing_ok=True)
 
     def _all(self) -> list[tuple[int, Path]]:
@@ -105,23 +165,39 @@ class Checkpoints:
         return [(int(match[1]), path) for match, path in matches if match]
 
 
-def read(schema: type[H], should_stop: Callable[[], bool] = lambda: False) -> Job[H]:
-    """Read the job from /opt/ml/input/config. A file that is missing means defaults (T-24)."""
-    resources = _config("resourceconfig")
-    hosts = tuple(sorted(resources.get("hosts") or ["algo-1"]))
-    current = resources.get("current_host", hosts[0])
-    if current not in hosts:
-        raise JobError(f"resourceconfig.json: current_host {current!r} is not one of its hosts {list(hosts)}")
+def _names(channel: str) -> tuple[str, ...]:
+    return (channel, ALIASES[channel]) if channel in ALIASES else (channel,)
+
+
+def read(
+    settings: type[H], should_stop: Callable[[], bool] = lambda: False, schema: dict[str, Any] | None = None
+) -> Job[H]:
+    """Read the job from /opt/ml/input/config. Files that SageMaker leaves out mean defaults (T-24)."""
+    resources = config("resourceconfig")
+    all_hosts, current = hosts(resources)
+    found: dict[str, Any] = {path.name: {} for path in paths.channel("").glob("*") if path.is_dir()}
     return Job(
-        hyperparameters=hyperparameters.parse(_config("hyperparameters"), schema),
-        hosts=hosts,
+        hyperparameters=hyperparameters.parse(config("hyperparameters"), settings),
+        hosts=all_hosts,
         current_host=current,
         network_interface=resources.get("network_interface_name", "eth0"),
         should_stop=should_stop,
+        channels=found | config("inputdataconfig"),
+        schema=schema,
     )
 
 
-def _config(name: str) -> dict[str, Any]:
+def hosts(resources: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """All hosts of the job in the order of their ranks, and this one (T-41)."""
+    names = tuple(sorted(resources.get("hosts") or ["algo-1"]))
+    current = resources.get("current_host", names[0])
+    if current not in names:
+        raise JobError(f"resourceconfig.json: current_host {current!r} is not one of its hosts {list(names)}")
+    return names, current
+
+
+def config(name: str) -> dict[str, Any]:
+    """One of the JSON files of /opt/ml/input/config; empty if SageMaker left it out."""
     file = paths.config(name)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -3,11 +3,19 @@
 import csv
 import gzip
 import math
+import struct
+import tarfile
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from byoc.errors import JobError
+
+# A FIFO of Pipe mode may appear late.
+FIFO_SECONDS = 300
+RECORD_MAGIC = struct.pack("<I", 0xCED7230A)
 
 
 def files(channel: Path, *suffixes: str) -> list[Path]:
@@ -82,3 +90,40 @@ def _rows(file: Path, required: Sequence[str]) -> Iterator[Row]:
                 yield row
     except (OSError, EOFError, UnicodeError, csv.Error, zlib.error) as error:
         raise JobError(f"{file.name} is not a CSV file in UTF-8: {error}") from error
+
+
+def records(stream: BinaryIO) -> Iterator[bytes]:
+    """The records of a stream whose RecordWrapperType is RecordIO. Raises JobError if it is not RecordIO, or cut."""
+    parts: list[bytes] = []
+    while header := stream.read(8):
+        if header[:4] != RECORD_MAGIC or len(header) < 8:
+            raise JobError("the stream is not RecordIO, or it is cut: does the channel set RecordWrapperType?")
+        # Three bits say which part of a record follows, and 29 its bytes; it is padded to a multiple of four.
+        part, length = divmod(int.from_bytes(header[4:], "little"), 1 << 29)
+        data = stream.read(length + -length % 4)
+        if len(data) < length:
+            raise JobError("the stream ends within a record")
+        parts.append(data[:length])
+        if part in (0, 3):  # a whole record, or the last part of one that was split at each magic number
+            yield RECORD_MAGIC.join(parts)
+            parts = []
+
+
+def open_fifo(fifo: Path) -> BinaryIO:
+    """Open a FIFO of Pipe mode, which may appear late (T-34). Raises JobError if it does not appear."""
+    deadline = time.monotonic() + FIFO_SECONDS
+    while not fifo.exists():
+        if time.monotonic() > deadline:
+            raise JobError(f"{fifo} did not appear within {FIFO_SECONDS} s")
+        time.sleep(0.1)
+    return fifo.open("rb")
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a tar file. Raises JobError if it is damaged or would write outside of `folder` (SEC-06)."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise JobError(f"{archive.name} cannot be unpacked: {error}") from None
+    return folder

@@ -4,13 +4,20 @@ import runpy
 import sys
 from pathlib import Path
 
+from byoc import paths
+
 PROGRAM = Path(__file__).parent.parent
 COMMANDS = ("train", "serve")
 USAGE_ERROR = 64  # EX_USAGE of sysexits.h
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command in this process, so that PID 1 is the one that gets SageMaker's SIGTERM (T-03)."""
+    """Run a command in this process, so that PID 1 is the one that gets SageMaker's SIGTERM (T-03).
+
+    SDK v3's ModelTrainer gives no command: where there is a job, it is trained.
+    """
+    if not arguments and paths.config("hyperparameters").parent.is_dir():
+        arguments = ["train"]
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: docker run IMAGE {{{'|'.join(COMMANDS)}}}", file=sys.stderr)
         return USAGE_ERROR

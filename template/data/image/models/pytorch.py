@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 from torch import nn
 
+from byoc import distributed
 from byoc.channels import files
 from byoc.errors import JobError
 from byoc.inputs import Images

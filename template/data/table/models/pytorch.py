@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Table, category, number
 from byoc.job import Job
@@ -43,8 +44,12 @@ class Standardise(nn.Module):
 
     def adapt(self, x: torch.Tensor) -> None:
         """Take the mean and deviation of x, of shape [rows, WIDTH]; a column of one value stays as it is."""
-        std = x.std(dim=0, correction=0)
-        self.mean, self.std = x.mean(dim=0), torch.where(std > 0, std, 1)
+        x = x.double()
+        # Of the rows of all processes: of a sharded channel, each has its own.
+        count, sums, squares = (distributed.total(v) for v in (torch.tensor(len(x)), x.sum(0), x.square().sum(0)))
+        mean = sums / count
+        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        self.mean, self.std = mean.float(), torch.where(std > 1e-6 * mean.abs(), std, 1).float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same shape."""

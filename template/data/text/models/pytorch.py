@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Text
 from byoc.job import Job

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 POLL_SECONDS = 0.1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Process:
@@ -20,11 +21,13 @@ class Process:
         stop_signal: signal.Signals = signal.SIGTERM,
         pass_fds: tuple[int, ...] = (),
         holds_model: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = command
         self.stop_signal = stop_signal
         self.pass_fds = pass_fds
         self.holds_model = holds_model
+        self.environment = environment or {}
         self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -32,6 +35,7 @@ class Process:
         self.popen = subprocess.Popen(
             self.command,
             pass_fds=self.pass_fds,
+            env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # else Ctrl-C would reach the child before PID 1 can stop it in order
         )
@@ -65,13 +69,20 @@ class StopRequest:
 
     def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
         self.received = False
-        self._on_stop = on_stop
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self.on_stop = on_stop
+        for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
+        # Whoever started this process may have blocked them until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _handle(self, number: int, _frame: object) -> None:
         self.received = True
-        self._on_stop()
+        self.on_stop()
+
+    def ignore(self) -> None:
+        """Ignore later requests, also while the interpreter ends: the work is complete (T-60)."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     def __bool__(self) -> bool:
         return self.received
@@ -98,5 +109,6 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def say(message: str) -> None:
-    """One line in the container's log."""
-    print(message, file=sys.stderr, flush=True)
+    """One line in the container's log, where it has one: model.py may have closed it."""
+    with suppress(OSError, ValueError, RuntimeError):
+        print(message, file=sys.stderr, flush=True)

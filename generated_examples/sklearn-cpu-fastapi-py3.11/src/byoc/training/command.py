@@ -1,41 +1,46 @@
 """The `train` command: a small parent that SageMaker's signals reach, and a child that runs model.py.
 
-The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too
-(T-50, T-51).
+The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too. Only
+the child can say that training is complete: no exit code counts as success (T-50, T-51).
 """
 
 import gc
 import importlib
 import signal
 import sys
+import time
 import traceback
-from pathlib import Path
+from contextlib import suppress
 
 from byoc import paths
 from byoc.errors import JobError, NothingToDo
-from byoc.processes import Process, StopRequest, reap_orphans, say, wait_until
+from byoc.processes import STOP_SIGNALS, Process, StopRequest, reap_orphans, say, wait_until
+from byoc.training import outcome
 
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
-# SageMaker shows this many characters of the failure file as FailureReason (T-51).
-REASON_CHARACTERS = 1024
+# SageMaker kills the container 120 s after SIGTERM (T-60). The reason must be written before.
+STOP_SECONDS = 110
 
 
 def main() -> int:
-    """Run training in a child. Returns the child's exit code."""
-    paths.failure().unlink(missing_ok=True)  # of an earlier run of this job
+    """Run training in a child. Returns 0 if it is complete, else the child's exit code or 1."""
+    # A signal waits until there is a child that can be asked to stop. The child inherits the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    outcome.begin()
     child = Process([sys.executable, "-m", "byoc.training.command"])
-    stop = StopRequest(on_stop=child.ask_to_stop)
     child.start()
-    if stop:  # it arrived before the child was there
-        child.ask_to_stop()
+    stop = StopRequest(on_stop=child.ask_to_stop)
+    kill_at = None
     while (code := child.exit_code) is None:
         reap_orphans([child])
         wait_until(lambda: child.exit_code is not None, seconds=1)
-    if code > 128 and not paths.failure().exists():
-        name = signal.Signals(code - 128).name
-        hint = " (most often: out of memory)" if name == "SIGKILL" else ""
-        _fail(f"training was ended by {name}{hint}")
-    return code
+        if stop:
+            kill_at = kill_at or time.monotonic() + STOP_SECONDS
+            if time.monotonic() > kill_at:
+                outcome.fail(f"training did not end within {STOP_SECONDS} s of the request to stop")
+                child.kill()
+    stop.ignore()
+    return 0 if outcome.succeeded(code) else code or 1
 
 
 def run() -> int:
@@ -43,54 +48,58 @@ def run() -> int:
     stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
     gc.disable()  # imports leave next to no garbage, and searching for it makes a start 10 % longer
     try:
-        from byoc import framework, inputs, job, machine, manifest
+        from byoc import framework, job, machine
+        from byoc.training import script
 
         if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
         say(framework.prepare(threads=machine.cpus()))
-        model = importlib.import_module("model")
-        declared = inputs.declared(model)
-        gc.freeze()
-        gc.enable()
-        current = job.read(model.Hyperparameters, should_stop=lambda: stop.received)
-        say(f"host {current.rank + 1} of {len(current.hosts)}: {current.hyperparameters!r}")
-        current.model_dir.mkdir(parents=True, exist_ok=True)
-        model.train(current)
-        if current.is_leader and any(current.model_dir.iterdir()):
-            manifest.write(current.model_dir, inputs.schema(declared))
-        elif current.is_leader and not stop:
-            raise JobError(f"train() left nothing in {current.model_dir}")
+        raw = job.config("hyperparameters")
+        if program := script.requested(raw):
+            paths.model().mkdir(parents=True, exist_ok=True)
+            say(f"script mode: {program}")
+            stop.on_stop = sys.exit  # a script is not asked whether it should stop: it unwinds
+            script.run(program, raw)
+            stop.on_stop = lambda: None
+        else:
+            _train(stop)
+        hosts, current_host = job.hosts(job.config("resourceconfig"))
+        if current_host == hosts[0] and not any(paths.model().iterdir()):
+            if not stop:
+                raise JobError(f"training left nothing in {paths.model()}")
+            if not any(paths.checkpoints().glob("*")):
+                raise JobError("the job was stopped before it left a model or a checkpoint")
     except NothingToDo as reason:
         say(f"nothing to do: {reason}")
     except BaseException as error:
         if not isinstance(error, JobError):
-            traceback.print_exc()
-        _fail(f"training failed: {_cause(error)}", _cause(error))
+            with suppress(Exception):  # model.py may have closed the log
+                traceback.print_exc()
+        outcome.fail(outcome.cause(error))
         return 1
+    finally:
+        stop.ignore()
+    outcome.complete()
     return 0
 
 
-def _fail(message: str, reason: str = "") -> None:
-    """Log the message, and write the reason to the failure file at once or not at all."""
-    say(message)
-    try:
-        with paths.atomic(paths.failure()) as file:
-            file.write_text((reason or message)[:REASON_CHARACTERS], encoding="utf-8")
-    except OSError as error:
-        say(f"cannot write {paths.failure()}: {error}")
+def _train(stop: StopRequest) -> None:
+    """Call model.train, and describe the model that it left."""
+    from byoc import inputs, job, manifest
 
-
-def _cause(error: BaseException) -> str:
-    """The error first, then the line of model.py where it happened; a long error is cut."""
-    if isinstance(error, JobError):
-        return str(error)
-    cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name == "model.py"] or frames
-    if not own:
-        return cause
-    place = f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}"
-    return f"{cause[: REASON_CHARACTERS - 100]} (at {place})"
+    model = importlib.import_module("model")
+    schema = inputs.schema(inputs.declared(model))
+    gc.freeze()
+    gc.enable()
+    current = job.read(model.Hyperparameters, lambda: stop.received, schema)
+    say(f"host {current.rank + 1} of {len(current.hosts)}: {current.hyperparameters!r}")
+    current.model_dir.mkdir(parents=True, exist_ok=True)
+    if not stop:
+        model.train(current)
+        if unread := current.unread_channels():
+            say(f"train() did not ask for these channels of the job: {', '.join(unread)}")
+    if current.is_leader and any(current.model_dir.iterdir()):
+        manifest.write(current.model_dir, schema)
 
 
 if __name__ == "__main__":
