@@ -10,8 +10,8 @@ DOCS_VENV := $(VENV)-docs
 DOCS := $(DOCS_VENV)/.installed
 # Passed on, as in: make test PYTEST='tests/cli -k new', make matrix MATRIX='--jobs 1'.
 PYTEST ?=
-# Test processes at a time: more than CPUs, for most tests wait for containers.
-PROCESSES ?= 4
+# Test processes at a time. Most tests wait for containers: two CPUs are busy with three.
+PROCESSES ?= 3
 MATRIX ?=
 BENCH ?=
 SOAK ?=

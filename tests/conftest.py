@@ -30,12 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    """What the test shares: the mutants, a stack's image, every render, its file's fixtures; or nothing."""
+    """What it shares: the mutants, the stacks' images, every render, its file's fixtures; or nothing."""
     file = item.path.relative_to(TESTS).as_posix()
     if file.startswith("check/"):
         return "check"
-    if "image" in getattr(item, "fixturenames", ()) and file.startswith("container/faults/"):
-        return str(item.callspec.params["image"])  # type: ignore[attr-defined]
+    if file.startswith("container/faults/"):
+        return "faults"  # both stacks: their loads would judge each other's time
     if file.startswith("generated/") or "rendered" in getattr(item, "fixturenames", ()):
         return "rendered"
     return "" if file.startswith(SCATTERED) else file

@@ -32,6 +32,18 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run(["docker", "rmi", "--force", IMAGE], check=False, capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def small(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that installs next to nothing: each build of it may install everything anew."""
+    folder = tmp_path_factory.mktemp("small") / "repository"
+    render(folder, {})
+    (folder / "requirements.txt").write_text("certifi\n")
+    (folder / "requirements-serving.txt").write_text("pydantic\n")
+    (folder / "src/model.py").write_text("")
+    (folder / "src/sklearn.py").write_text('__version__ = "1.0"\n')
+    return folder
+
+
 def build(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     build_args = f"--progress plain --build-arg PYTHON_IMAGE={BASE_IMAGE} {' '.join(arguments)}"
     return subprocess.run(
@@ -73,12 +85,12 @@ def test_make_metrics_prints_the_definitions_for_create_training_job(repository:
     assert all(re.compile(definition["Regex"]).groups == 1 for definition in definitions)
 
 
-def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(repository: Path) -> None:
-    requirements = repository / "requirements-serving.txt"
+def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(small: Path) -> None:
+    requirements = small / "requirements-serving.txt"
     original = requirements.read_text()
     requirements.write_text("no-such-package-of-sagegen==1.0\n")
     try:
-        failed = build(repository)
+        failed = build(small)
     finally:
         requirements.write_text(original)
     assert failed.returncode != 0
@@ -149,20 +161,20 @@ def in_image(program: str) -> str:
     return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_missing_system_library_fails_the_build_and_apt_txt_brings_it(repository: Path) -> None:
+def test_a_missing_system_library_fails_the_build_and_apt_txt_brings_it(small: Path) -> None:
     needs = {"requirements": "lightgbm==4.6.0\n", "model": "\nimport lightgbm  # noqa: E402, F401\n"}
-    with edited(repository, **needs):
-        failed = build(repository)
+    with edited(small, **needs):
+        failed = build(small)
     assert failed.returncode != 0
     assert "libgomp.so.1" in failed.stderr
     assert "add Python packages to requirements.txt, Debian's to apt.txt" in failed.stderr
-    with edited(repository, apt="libgomp1  # LightGBM computes with it\n", **needs):
-        built = build(repository)
+    with edited(small, apt="libgomp1  # LightGBM computes with it\n", **needs):
+        built = build(small)
     assert built.returncode == 0, built.stderr[-2000:]
 
 
-def test_wheels_constraints_and_lists_of_the_requirements_folder_are_installed(repository: Path) -> None:
-    folder = repository / "requirements"
+def test_wheels_constraints_and_lists_of_the_requirements_folder_are_installed(small: Path) -> None:
+    folder = small / "requirements"
     folder.mkdir()
     (folder / "ourwheel-1.0-py3-none-any.whl").write_bytes(wheel("ourwheel"))
     (folder / "more.txt").write_text("idna\n")
@@ -172,8 +184,8 @@ def test_wheels_constraints_and_lists_of_the_requirements_folder_are_installed(r
         "-r requirements/more.txt",
         "-c requirements/constraints.txt",
     ]
-    with edited(repository, requirements="\n".join(lines) + "\n"):
-        built = build(repository)
+    with edited(small, requirements="\n".join(lines) + "\n"):
+        built = build(small)
     assert built.returncode == 0, built.stderr[-2000:]
     program = "import ourwheel; from importlib.metadata import version; print(version('idna'))"
     assert in_image(program) == "3.10"
@@ -211,7 +223,7 @@ class PrivateIndex(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("way", ["netrc", "url"])
 def test_the_password_of_a_package_index_is_nowhere_in_the_image(
-    repository: Path, tmp_path: Path, way: str
+    small: Path, tmp_path: Path, way: str
 ) -> None:
     password = f"hunter2-{way}"
     handler = functools.partial(PrivateIndex, password=password)
@@ -222,8 +234,8 @@ def test_the_password_of_a_package_index_is_nowhere_in_the_image(
         user = f"robot:{password}@" if way == "url" else ""
         url = f"http://{user}127.0.0.1:{index.server_port}/simple"
         secret = f"--secret id=netrc,src={netrc}" if way == "netrc" else ""
-        with edited(repository, requirements="ourpackage==1.0\n"):
-            built = build(repository, f"--network host --build-arg PIP_EXTRA_INDEX_URL={url} {secret}")
+        with edited(small, requirements="ourpackage==1.0\n"):
+            built = build(small, f"--network host --build-arg PIP_EXTRA_INDEX_URL={url} {secret}")
         index.shutdown()
     assert built.returncode == 0, built.stderr[-2000:]
     assert in_image("import ourpackage; print(ourpackage.HERE)") == "True"
