@@ -5,7 +5,7 @@ The JSON is an interface (our own workflow makes its jobs from it): fields are a
     {"version": "0.1.0",
      "frameworks": [{"name", "title", "backends": [{"name", "title"}], "files": [path],
                      "bases": {device: [image]}, "requirements": {device or backend-device: [pin]}}],
-     "devices" | "python_versions": [{"name", "title"}],
+     "data" | "devices" | "python_versions": [{"name", "title"}],
      "stacks": [{"name", "title", "requirements": [pin], "apt": [package], "files": [path]}],
      "combinations": [{"id", "group", "answers": {question: value}, "base_image",
                        "exists": bool, "reason": str or null, "proof": object or null}]}
@@ -40,6 +40,7 @@ def document() -> dict[str, Any]:
             _framework(name, title, [c for c in combinations if c.answers["framework"] == name])
             for name, title in catalogue.choices("framework").items()
         ],
+        "data": _named("data"),
         "devices": _named("device"),
         "stacks": [
             _stack(name, title, next(c for c in combinations if c.answers["stack"] == name))
@@ -137,7 +138,7 @@ def _print(catalogue_: dict[str, Any]) -> None:
     for made in (frameworks, stacks, combinations):
         console.print(made)
     console.print(Text(proof.standing()), soft_wrap=True)
-    for axis in ("devices", "python_versions"):
+    for axis in ("data", "devices", "python_versions"):
         values = ", ".join(value["name"] for value in catalogue_[axis])
         console.print(Text(f"{axis.replace('_', ' ').capitalize()}: {values}"))
 

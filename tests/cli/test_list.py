@@ -13,7 +13,8 @@ def test_json_says_what_exists_and_why_not(run):
     done = run("list", "--json")
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
-    assert set(listed) == {"version", "frameworks", "devices", "stacks", "python_versions", "combinations"}
+    axes = {"data", "devices", "python_versions"}
+    assert set(listed) == {"version", "frameworks", "stacks", "combinations"} | axes
     assert [c["id"] for c in listed["combinations"] if c["exists"]] == [c.id for c in COMBOS]
     for combination in listed["combinations"]:
         assert set(combination) == {"id", "group", "answers", "base_image", "exists", "reason", "proof"}
@@ -41,5 +42,6 @@ def test_the_table_names_every_value(run):
         "not proven",
         "3.11",
         "gpu",
+        "Data: table, text, image",
     ):
         assert word in done.stdout

@@ -68,8 +68,7 @@ def test_an_edit_of_the_model_reuses_every_layer_below_the_code(repository: Path
 
 def test_make_metrics_prints_the_definitions_for_create_training_job(repository: Path) -> None:
     assert build(repository).returncode == 0
-    command = ["make", "--silent", "--no-print-directory", "metrics", f"IMAGE={IMAGE}"]
-    definitions = json.loads(subprocess.check_output(command, cwd=repository))
+    definitions = json.loads(make(repository, "--silent", "metrics").stdout)
     assert "test_accuracy" in {definition["Name"] for definition in definitions}
     assert all(re.compile(definition["Regex"]).groups == 1 for definition in definitions)
 
@@ -84,6 +83,37 @@ def test_a_requirement_that_does_not_exist_fails_the_build_with_its_name(reposit
         requirements.write_text(original)
     assert failed.returncode != 0
     assert "no-such-package-of-sagegen" in failed.stderr
+
+
+def make(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments, f"IMAGE={IMAGE}"]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+
+
+def test_a_stale_image_is_refused_in_one_line_that_names_what_changed(
+    repository: Path, tmp_path: Path
+) -> None:
+    assert build(repository).returncode == 0
+    assert make(repository, "metrics").returncode == 0
+    (tmp_path / ".tools").touch()
+    (repository / "local_test/opt_ml/model").mkdir(exist_ok=True)
+    wanted = {
+        "model.py": ["train", "serve", "record", "test", "check", "metrics"],
+        "more.py": ["train"],
+        "apt.txt": ["train"],
+        "requirements.txt": ["train"],
+        "requirements/more.txt": ["train"],
+    }
+    for name, targets in wanted.items():
+        file = repository / ("src" if name.endswith(".py") else "") / name
+        before = file.read_bytes() if file.exists() else None
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes((before or b"") + b"# changed\n")
+        for target in targets:
+            refused = make(repository, target, f"VENV={tmp_path}", "SAGEGEN=false")
+            assert refused.returncode != 0
+            assert f"{IMAGE} was built before {name} changed; run make build." in refused.stderr.splitlines()
+        file.write_bytes(before) if before is not None else file.unlink()
 
 
 def wheel(name: str) -> bytes:

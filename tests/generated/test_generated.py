@@ -119,7 +119,19 @@ def test_a_models_tests_are_skipped_where_its_framework_is_not_installed(
 
 
 def test_help_lists_every_target(rendered: dict[str, Path]) -> None:
-    targets = ["setup", "build", "train", "serve", "predict", "test", "check", "lint", "format", "push"]
+    targets = [
+        "setup",
+        "build",
+        "train",
+        "serve",
+        "predict",
+        "record",
+        "test",
+        "check",
+        "lint",
+        "format",
+        "push",
+    ]
     for makefile in {(root / "Makefile").read_text(): root for root in rendered.values()}.values():
         printed = run(makefile, "make")
         assert [target for target in targets if f"make {target} " not in printed] == []

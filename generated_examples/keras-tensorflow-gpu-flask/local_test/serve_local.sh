@@ -14,8 +14,9 @@ gpus=$(nvidia-smi --list-gpus 2>/dev/null) || gpus=""
 
 case ${1:-} in
     "")
+        local_test/image.sh
         # An endpoint's container may read the model, never write to it (S-40).
-        exec docker run --rm --user "$(id -u):$(id -g)" \
+        exec "${DOCKER:-docker}" run --rm --user "$(id -u):$(id -g)" \
             --publish "127.0.0.1:${PORT:-8080}:8080" --volume "$opt_ml/model:/opt/ml/model:ro" \
             ${gpus:+--gpus all} \
             "${IMAGE:-my-model:latest}" serve

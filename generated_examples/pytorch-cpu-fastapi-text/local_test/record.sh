@@ -12,12 +12,12 @@ usage() {
     exit 64
 }
 
-write=ask docker=true examples=
+write=ask in_image=true examples=
 while (($#)); do
     case $1 in
         --check) write=no ;;
         --yes) write=yes ;;
-        --no-docker) docker=false ;;
+        --no-docker) in_image=false ;;
         -*) usage ;;
         *)
             [[ -z $examples && -e $1 ]] || { echo "There is no $1." >&2; usage; }
@@ -36,11 +36,12 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/payloads"
-if $docker; then
+if $in_image; then
+    local_test/image.sh
     mounts=(--volume "$opt_ml/model:/opt/ml/model:ro" --volume "$PWD/local_test:/local_test:ro"
         --volume "$scratch/payloads:/recorded")
     inside=${examples:+/examples/$(basename "$examples")}
-    docker run --rm --user "$(id -u):$(id -g)" "${mounts[@]}" ${examples:+--volume "$examples:$inside:ro"} \
+    "${DOCKER:-docker}" run --rm --user "$(id -u):$(id -g)" "${mounts[@]}" ${examples:+--volume "$examples:$inside:ro"} \
         --entrypoint python "${IMAGE:-my-model:latest}" \
         /local_test/record.py /local_test/payloads /recorded ${examples:+"$inside"} >/dev/null
 else

@@ -10,24 +10,25 @@ usage() {
     exit 64
 }
 
-resume=false docker=true
+resume=false in_image=true
 while (($#)); do
     case $1 in
         --resume) resume=true ;;
-        --no-docker) docker=false ;;
+        --no-docker) in_image=false ;;
         *) usage ;;
     esac
     shift
 done
 
 opt_ml=${OPT_ML:-$PWD/local_test/opt_ml}
+! $in_image || local_test/image.sh
 rm -rf "$opt_ml/model" "$opt_ml/output"
 $resume || rm -rf "$opt_ml/checkpoints"
 mkdir -p "$opt_ml"/{model,output/data,checkpoints}
 
-if $docker; then
+if $in_image; then
     # As SageMaker runs it, but as you, so that what it writes is yours; channels are read-only (T-33).
-    docker run --rm --hostname algo-1 --user "$(id -u):$(id -g)" \
+    "${DOCKER:-docker}" run --rm --hostname algo-1 --user "$(id -u):$(id -g)" \
         --volume "$opt_ml:/opt/ml" --volume "$opt_ml/input:/opt/ml/input:ro" \
         "${IMAGE:-my-model:latest}" train
 else

@@ -11,8 +11,9 @@ fi
 
 case ${1:-} in
     "")
+        local_test/image.sh
         # An endpoint's container may read the model, never write to it (S-40).
-        exec docker run --rm --user "$(id -u):$(id -g)" \
+        exec "${DOCKER:-docker}" run --rm --user "$(id -u):$(id -g)" \
             --publish "127.0.0.1:${PORT:-8080}:8080" --volume "$opt_ml/model:/opt/ml/model:ro" \
             "${IMAGE:-my-model:latest}" serve
         ;;
