@@ -39,7 +39,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     "detector": {"data": "image", "framework": "pytorch"},
 }
 STACKS = list(catalogue.choices("stack"))
-SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads", "tests/test_model.py")
+SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads")
 #: What a user's model decides: whether it trains and serves with what a job and an endpoint give it. The
 #: matrix proves every other rule; CHECK= in the environment asks for all of them here.
 RULES = ("T-12", "T-79", "S-03", "S-13", "S-20", "S-41", "S-75", "SV-03", "SV-04", "SV-05")
@@ -131,8 +131,11 @@ def runs(
         for item in request.session.items
         if isinstance(item, pytest.Function) and "runs" in item.fixturenames
     ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         yield {one: pool.submit(all_runs.prove, *one) for one in selected}
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that have begun
 
 
 @pytest.mark.parametrize("model", sorted(path.parent.parent.name for path in MODELS.glob("*/src/model.py")))

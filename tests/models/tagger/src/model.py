@@ -36,19 +36,15 @@ def load(model_dir):
 
 
 def predict(model, inputs):
-    return [tag(model, text) for text in inputs]
-
-
-def tag(model, text):
-    """One text: a list of {"token", "start", "tag"}; empty for a text without tokens."""
-    found = list(re.finditer(r"\w+|[^\w\s]", text))
-    words = [match.group() for match in found]
-    if not words:
-        return []
-    tags = model.predict([features(words, place) for place in range(len(words))])
+    found = [list(re.finditer(r"\w+|[^\w\s]", text)) for text in inputs]
+    tokens = []
+    for matches in found:
+        words = [match.group() for match in matches]
+        tokens += [features(words, place) for place in range(len(words))]
+    tags = iter(model.predict(tokens) if tokens else [])
     return [
-        {"token": match.group(), "start": match.start(), "tag": str(label)}
-        for match, label in zip(found, tags, strict=True)
+        [{"token": match.group(), "start": match.start(), "tag": str(next(tags))} for match in matches]
+        for matches in found
     ]
 
 
