@@ -22,6 +22,9 @@ from typing import Any
 from sagegen import __version__, catalogue, proof
 from sagegen.catalogue import Combination
 
+#: On a terminal of fewer columns a table breaks words; its cells are printed one below the other.
+NARROW = 72
+
 
 def show(as_json: bool) -> None:
     """Print the catalogue."""
@@ -118,6 +121,17 @@ def _print(catalogue_: dict[str, Any]) -> None:
             made.add_column(column, overflow="fold")
         return made
 
+    def show(made: Table) -> None:
+        if console.width >= NARROW:
+            console.print(made)
+            return
+        console.print(Text(f"{made.title}\n", style="bold"))
+        for first, *cells in zip(*(list(column.cells) for column in made.columns), strict=True):
+            console.print(Text(str(first), style="bold"))
+            for column, cell in zip(made.columns[1:], cells, strict=True):
+                for line in str(cell).splitlines():
+                    console.print(Text(f" {column.header}: {line}"))
+
     frameworks = table("Frameworks", "framework", "for", "installs", "builds on")
     for framework in catalogue_["frameworks"]:
         for variant, pins in framework["requirements"].items():
@@ -136,7 +150,7 @@ def _print(catalogue_: dict[str, Any]) -> None:
         reasons = dict.fromkeys(c["reason"] for c in cells.values() if c["reason"])
         combinations.add_row(group, *(_cell(cells[name]) for name in names), Text("; ".join(reasons)))
     for made in (frameworks, stacks, combinations):
-        console.print(made)
+        show(made)
     console.print(Text(proof.standing()), soft_wrap=True)
     for axis in ("data", "devices", "python_versions"):
         values = ", ".join(value["name"] for value in catalogue_[axis])

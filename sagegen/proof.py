@@ -1,7 +1,7 @@
 """proof.json: what the last complete matrix (`sagegen matrix --full`) proved, and of which template.
 
     {"digest": SHA-256 of the template and of the code that renders it,
-     "combinations": {id: {"date", "image_bytes", "tests", "rules"}}}
+     "combinations": {id: {"date", "image_bytes", "tests", "rules", "cold_start_seconds"}}}
 
 A proof holds for the template that it was made with. Where the template has changed since, there is none.
 """
@@ -58,6 +58,7 @@ def record(file: Path, outcome: Mapping[str, Any]) -> None:
                 "image_bytes": result["image_bytes"],
                 "tests": result["tests"]["passed"],
                 "rules": result["check"]["PASS"],
+                "cold_start_seconds": result.get("cold_start_seconds"),
             }
     text = json.dumps({"digest": now, "combinations": dict(sorted(combinations.items()))}, indent=2)
     try:

@@ -84,9 +84,11 @@ def test_every_requirement_is_pinned_and_has_a_reason(spec: Path):
         assert "==" in entry["pin"] and entry["why"].strip(), entry
 
 
-def test_the_issue_s_24_combinations_exist():
-    default = [c for c in COMBOS if c.answers["python_version"] == "3.13"]
-    assert len(default) == 6 * 2 * 2
+def test_every_framework_and_backend_exists_on_every_device_and_stack():
+    default = {c.id for c in COMBOS if c.answers["python_version"] == "3.13"}
+    models = {(c.answers["framework"], c.answers.get("keras_backend")) for c in catalogue.combinations()}
+    assert len(models) >= 6
+    assert len(default) == len(models) * len(AXES["device"]) * len(AXES["stack"])
 
 
 def test_ids_are_unique():

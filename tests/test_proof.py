@@ -15,7 +15,7 @@ OUTCOME = {
     "date": "2026-11-20T10:00:00+00:00",
     "combinations": [
         {"id": "sklearn-cpu-fastapi", "status": "passed", "image_bytes": 587_000_000,
-         "tests": {"passed": 12}, "check": {"PASS": 91}},
+         "tests": {"passed": 12}, "check": {"PASS": 91}, "cold_start_seconds": 2.5},
         {"id": "sklearn-cpu-flask", "status": "failed", "image_bytes": 5, "tests": None, "check": None},
     ],
 }  # fmt: skip
@@ -52,6 +52,7 @@ def test_new_and_list_say_when_the_template_was_proven(checkout, tmp_path, capsy
     )
     assert "yes, 12 tests 2026-11-20" in " ".join(shown.split())
     known = {c["id"]: c["proof"] for c in listing.document()["combinations"]}
+    assert known["sklearn-cpu-fastapi"]["cold_start_seconds"] == 2.5
     assert known["sklearn-cpu-fastapi"]["rules"] == 91 and known["sklearn-cpu-flask"] is None
 
 

@@ -32,7 +32,8 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wheels of our own: a library 1.0 to 3.0, and an application whose newest refuses 3.0."""
     for name, version, needs in (
-        ("sagegenlib", "1.0", ""), ("sagegenlib", "2.0", ""), ("sagegenlib", "3.0", ""), ("sagegenapp", "1.0", ""),
+        ("sagegenlib", "1.0", ""), ("sagegenlib", "2.0", ""), ("sagegenlib", "3.0", ""),
+        ("sagegenapp", "1.0", ""),
         ("sagegenapp", "1.5", "sagegenlib<3"),
     ):  # fmt: skip
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"

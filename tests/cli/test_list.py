@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from helpers import COMBOS
 
@@ -28,6 +29,14 @@ def test_json_says_what_exists_and_why_not(run):
     assert set(by_name["keras"]["requirements"]) == {
         f"{backend}-{device}" for backend in ("tensorflow", "jax", "torch") for device in ("cpu", "gpu")
     }
+
+
+def test_a_narrow_terminal_breaks_no_name(run):
+    done = run("list", env=os.environ | {"COLUMNS": "40"})
+    assert done.returncode == 0, done.stderr
+    assert all(len(line) <= 40 for line in done.stdout.splitlines() if "proven" not in line.lower())
+    for name in ("scikit-learn==1", "tensorflow[and-cuda]==", "keras-tensorflow-cpu", "python:3.13-slim"):
+        assert name in done.stdout
 
 
 def test_the_table_names_every_value(run):

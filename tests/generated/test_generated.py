@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,6 +152,29 @@ def test_make_check_fetches_the_sagegen_that_made_the_repository(
     )
     (tools / "sagegen").symlink_to("/bin/true")
     assert f"{tools}/sagegen check" in run(tmp_path, "make", "--dry-run", "check", PATH=str(tools))
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = subprocess.run(
+            ["make", "serve", f"PORT={port}"], cwd=repository, capture_output=True, text=True,
+            env=ENVIRONMENT | {"OPT_ML": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode != 0 and f"Port {port} is taken. Take another" in done.stderr
+
+
+def test_targets_do_without_executable_bits_and_deleted_scripts(repository: Path, tmp_path: Path) -> None:
+    """As git leaves them with core.fileMode=false, and a user who does not push to ECR."""
+    copy = shutil.copytree(repository, tmp_path / "copy")
+    (copy / "build_and_push.sh").unlink()
+    for script in (copy / "local_test").glob("*.sh"):
+        script.chmod(0o644)
+    done = subprocess.run(["make", "predict", "PORT=1"], cwd=copy, capture_output=True, text=True)
+    assert "No healthy server at http://localhost:1" in done.stderr
+    linted = run(copy, "make", "--dry-run", "lint")
+    assert "shellcheck local_test/" in linted and "build_and_push" not in linted
 
 
 def test_clean_needs_no_container_engine(repository: Path, tmp_path: Path) -> None:
