@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Text
 from byoc.job import Job
@@ -66,27 +67,33 @@ def train(job: Job[Hyperparameters]) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=hp.learning_rate)
     checkpoints = job.checkpoints(".pt")
     epoch = 0
-    if found := checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True)):
+    found = checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    if found := distributed.from_leader(found):
         epoch, state = found
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         print(f"resumed after epoch {epoch}", flush=True)
+    elif previous := job.previous_model():
+        model.load_state_dict(load(previous).state_dict())
 
+    parallel = distributed.parallel(model)
+    row_count = distributed.total(torch.tensor(len(y))) if job.is_sharded("train") else len(y)
     while epoch < hp.epochs and not job.should_stop():
         epoch += 1
         train_loss = torch.zeros((), device=DEVICE)
-        for rows in torch.randperm(len(y)).split(hp.batch_size):
-            loss = loss_of(model(x[rows]), y[rows])
+        order = torch.randperm(len(y))
+        for rows in distributed.batches(parallel, order, hp.batch_size, job.is_sharded("train")):
+            loss = loss_of(parallel(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            train_loss += loss.detach() * len(rows) / len(y)
+            train_loss += loss.detach() * len(rows)
         with torch.inference_mode():
             scores = model(x_validation)
         job.log_metrics(
             epoch=epoch,
-            train_loss=train_loss.item(),
+            train_loss=(distributed.total(train_loss) / row_count).item(),
             validation_loss=loss_of(scores, y_validation).item(),
             validation_accuracy=(scores.argmax(dim=1) == y_validation).float().mean().item(),
         )

@@ -53,7 +53,10 @@ def pipeline(c: float) -> Pipeline:
 
 
 def train(job: Job[Hyperparameters]) -> None:
-    """Fit one model per step, keep the one with the lowest validation loss, and save it with a report."""
+    """Fit one model per step, keep the one with the lowest validation loss, and save it with a report.
+
+    A previous model takes part: it stays if no new one is better.
+    """
     hp = job.hyperparameters
     x, y = read(job.channel("train"))
     x_validation, y_validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
@@ -62,6 +65,10 @@ def train(job: Job[Hyperparameters]) -> None:
     if found := checkpoints.resume(joblib.load):
         epoch, (best, best_loss) = found
         print(f"resumed after epoch {epoch}", flush=True)
+    elif previous := job.previous_model():
+        best = load(previous)
+        best_loss = log_loss(y_validation, best.predict_proba(x_validation), labels=range(len(LABELS)))
+        print(f"the previous model has a validation loss of {best_loss:.6g}", flush=True)
 
     while epoch < hp.epochs and not job.should_stop():
         epoch += 1

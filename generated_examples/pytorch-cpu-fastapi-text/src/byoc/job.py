@@ -1,6 +1,7 @@
 """A training job as model.py sees it: hyperparameters, channels, hosts and checkpoints."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 # Older examples call the training channel `training`.
 ALIASES = {"train": "training"}
+# SDK v3's ModelTrainer adds them for its own launcher.
+SDK_CHANNELS = {"code", "sm_drivers"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,12 @@ class Job(Generic[H]):
 
     @property
     def rank(self) -> int:
-        """This host's position among all hosts, the same on every host (T-41)."""
-        return self.hosts.index(self.current_host)
+        """This process's position among all that train together; one process a host, or a GPU (T-41)."""
+        return int(os.environ.get("RANK") or self.hosts.index(self.current_host))
 
     @property
     def is_leader(self) -> bool:
-        """True on the one host that writes the model: files of all hosts end in one archive (T-45)."""
+        """True in the one process that writes the model: files of all hosts end in one archive (T-45)."""
         return self.rank == 0
 
     def has_channel(self, name: str) -> bool:
@@ -57,12 +60,18 @@ class Job(Generic[H]):
     def channel(self, name: str) -> Path:
         """The folder of a channel, which is read-only (T-33). Raises JobError if it is missing or empty."""
         if self._in_pipe_mode(name):
-            raise JobError(f"channel {name!r} is in Pipe mode and has no folder: use job.stream(), or FastFile mode")
+            raise JobError(f"channel {name!r} is in Pipe mode: use job.stream(), or FastFile mode")
         if found := self._find(name):
             return found
         if not self.is_leader and any(paths.channel(n).is_dir() for n in _names(name)):
             raise NothingToDo(f"channel {name!r} has no file for this host")
         raise JobError(f"channel {name!r} is missing or empty; the job has {self._given() or 'no channel'}")
+
+    def is_sharded(self, name: str) -> bool:
+        """Whether each host has other files of this channel (T-37)."""
+        return any(
+            self.channels.get(n, {}).get("S3DistributionType") == "ShardedByS3Key" for n in _names(name)
+        )
 
     def stream(self, name: str, epoch: int) -> BinaryIO:
         """The bytes of a channel in Pipe mode, once for each epoch from 0 (T-34). Close it, or use `with`.
@@ -70,13 +79,13 @@ class Job(Generic[H]):
         byoc.channels.records() reads RecordIO from it. Raises JobError if the channel is not in Pipe mode.
         """
         if not (piped := self._in_pipe_mode(name)):
-            raise JobError(f"channel {name!r} is not in Pipe mode; the job has {self._given() or 'no channel'}")
+            raise JobError(f"channel {name!r} is not in Pipe mode: use job.channel()")
         return channels.open_fifo(paths.channel(f"{piped}_{epoch}"))
 
     def previous_model(self) -> Path | None:
-        """The folder of the model in channel `model`, which this job goes on from (T-39); None without one.
+        """The folder of the model in channel `model`, from which this job goes on (T-39); None without one.
 
-        A model.tar.gz is unpacked. Raises JobError if it is damaged, or another framework or version wrote it.
+        A model.tar.gz is unpacked. Raises JobError if it is damaged, or not one of this image.
         """
         if not self.has_channel("model"):
             return None
@@ -91,7 +100,7 @@ class Job(Generic[H]):
 
     def unread_channels(self) -> list[str]:
         """Channels that nobody asked this job for."""
-        return sorted({name for name in self.channels if name not in self._asked})
+        return sorted(self.channels.keys() - self._asked - SDK_CHANNELS)
 
     def _find(self, name: str) -> Path | None:
         self._asked.update(_names(name))
@@ -107,8 +116,9 @@ class Job(Generic[H]):
         return ", ".join(sorted(self.channels))
 
     def log_metrics(self, **values: float) -> None:
-        """Print one line from which SageMaker's metric regexes read each value (T-75)."""
-        print(metrics.line(values), flush=True)
+        """Print one line from which SageMaker's metric regexes read each value (T-75), on the leader."""
+        if self.is_leader:
+            print(metrics.line(values), flush=True)
 
     def write_report(self, name: str, report: Mapping[str, Any]) -> None:
         """Save a JSON report beside the model, in /opt/ml/output/data (T-54)."""
@@ -185,6 +195,12 @@ def read(
         channels=found | config("inputdataconfig"),
         schema=schema,
     )
+
+
+def rank() -> int:
+    """This process's position among all that train together."""
+    all_hosts, current = hosts(config("resourceconfig"))
+    return int(os.environ.get("RANK") or all_hosts.index(current))
 
 
 def hosts(resources: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 POLL_SECONDS = 0.1
@@ -21,11 +21,13 @@ class Process:
         stop_signal: signal.Signals = signal.SIGTERM,
         pass_fds: tuple[int, ...] = (),
         holds_model: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = command
         self.stop_signal = stop_signal
         self.pass_fds = pass_fds
         self.holds_model = holds_model
+        self.environment = environment or {}
         self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -33,6 +35,7 @@ class Process:
         self.popen = subprocess.Popen(
             self.command,
             pass_fds=self.pass_fds,
+            env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # else Ctrl-C would reach the child before PID 1 can stop it in order
         )

@@ -1,15 +1,18 @@
 """The `train` command: a small parent that SageMaker's signals reach, and a child that runs model.py.
 
-The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too. Only
-the child can say that training is complete: no exit code counts as success (T-50, T-51).
+The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too.
+Only the child can say that training is complete: no exit code counts as success (T-50, T-51).
 """
 
 import gc
 import importlib
+import importlib.util
+import os
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 from byoc import paths
@@ -17,9 +20,13 @@ from byoc.errors import JobError, NothingToDo
 from byoc.processes import STOP_SIGNALS, Process, StopRequest, reap_orphans, say, wait_until
 from byoc.training import outcome
 
+CHILD = (sys.executable, "-m", "byoc.training.command")
+# Frameworks that train on several hosts bring this module, and byoc.training.cluster.
+SEVERAL_HOSTS = importlib.util.find_spec("byoc.distributed") is not None
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
 # SageMaker kills the container 120 s after SIGTERM (T-60). The reason must be written before.
 STOP_SECONDS = 110
+SYMPTOM_SECONDS = 5
 
 
 def main() -> int:
@@ -27,20 +34,34 @@ def main() -> int:
     # A signal waits until there is a child that can be asked to stop. The child inherits the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     outcome.begin()
-    child = Process([sys.executable, "-m", "byoc.training.command"])
+    if SEVERAL_HOSTS:
+        return int(importlib.import_module("byoc.training.cluster").main())
+    child = Process(CHILD)
     child.start()
     stop = StopRequest(on_stop=child.ask_to_stop)
+    code = supervise([child], stop)
+    stop.ignore()
+    return 0 if outcome.succeeded(code) else code or 1
+
+
+def supervise(children: list[Process], stop: StopRequest, check: Callable[[], object] = lambda: None) -> int:
+    """Wait until all children have ended or one has failed, and call `check` meanwhile. Returns a code."""
+
+    def ended() -> bool:
+        return any(c.exit_code for c in children) or all(c.exit_code is not None for c in children)
+
     kill_at = None
-    while (code := child.exit_code) is None:
-        reap_orphans([child])
-        wait_until(lambda: child.exit_code is not None, seconds=1)
+    while not ended():
+        reap_orphans(children)
+        check()
+        wait_until(ended, seconds=1)
         if stop:
             kill_at = kill_at or time.monotonic() + STOP_SECONDS
             if time.monotonic() > kill_at:
                 outcome.fail(f"training did not end within {STOP_SECONDS} s of the request to stop")
-                child.kill()
-    stop.ignore()
-    return 0 if outcome.succeeded(code) else code or 1
+                for child in children:
+                    child.kill()
+    return next((c.exit_code for c in children if c.exit_code), 0)
 
 
 def run() -> int:
@@ -53,7 +74,7 @@ def run() -> int:
 
         if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
-        say(framework.prepare(threads=machine.cpus()))
+        say(framework.prepare(threads=max(1, machine.cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
         raw = job.config("hyperparameters")
         if program := script.requested(raw):
             paths.model().mkdir(parents=True, exist_ok=True)
@@ -63,8 +84,7 @@ def run() -> int:
             stop.on_stop = lambda: None
         else:
             _train(stop)
-        hosts, current_host = job.hosts(job.config("resourceconfig"))
-        if current_host == hosts[0] and not any(paths.model().iterdir()):
+        if job.rank() == 0 and not any(paths.model().iterdir()):
             if not stop:
                 raise JobError(f"training left nothing in {paths.model()}")
             if not any(paths.checkpoints().glob("*")):
@@ -75,6 +95,9 @@ def run() -> int:
         if not isinstance(error, JobError):
             with suppress(Exception):  # model.py may have closed the log
                 traceback.print_exc()
+        if SEVERAL_HOSTS and importlib.import_module("byoc.distributed").is_symptom(error):
+            # Another process failed first. Its reason arrives, and ends this one.
+            wait_until(paths.failure().exists, SYMPTOM_SECONDS)
         outcome.fail(outcome.cause(error))
         return 1
     finally:
@@ -87,14 +110,24 @@ def _train(stop: StopRequest) -> None:
     """Call model.train, and describe the model that it left."""
     from byoc import inputs, job, manifest
 
+    agree: Callable[[bool], bool] = bool
+    if SEVERAL_HOSTS:
+        distributed = importlib.import_module("byoc.distributed")
+        distributed.join()
+        agree = distributed.agree
+
     model = importlib.import_module("model")
     schema = inputs.schema(inputs.declared(model))
     gc.freeze()
     gc.enable()
-    current = job.read(model.Hyperparameters, lambda: stop.received, schema)
-    say(f"host {current.rank + 1} of {len(current.hosts)}: {current.hyperparameters!r}")
+    current = job.read(model.Hyperparameters, lambda: agree(stop.received), schema)
+    say(f"host {current.current_host} of {len(current.hosts)}: {current.hyperparameters!r}")
+    if len(current.hosts) > 1 and not SEVERAL_HOSTS:
+        raise JobError(
+            f"the job has {len(current.hosts)} hosts, and this image trains on one: set instance_count=1"
+        )
     current.model_dir.mkdir(parents=True, exist_ok=True)
-    if not stop:
+    if not current.should_stop():  # each process of a job on several hosts gives the same answer
         model.train(current)
         if unread := current.unread_channels():
             say(f"train() did not ask for these channels of the job: {', '.join(unread)}")
@@ -103,4 +136,7 @@ def _train(stop: StopRequest) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    code = run()
+    if code and "WORLD_SIZE" in os.environ:
+        os._exit(code)  # nothing may wait for a process that is gone
+    sys.exit(code)

@@ -1,8 +1,8 @@
 """How a job ends: complete, or with the reason in /opt/ml/output/failure (T-50, T-51)."""
 
+import os
 import signal
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from byoc import paths
@@ -13,40 +13,49 @@ from byoc.processes import say
 REASON_CHARACTERS = 1024
 
 
-def begin() -> None:
+def begin(processes: int = 1) -> None:
     """Forget an earlier run of this job, and reserve the failure file's bytes: the disk may be full later."""
     paths.failure().unlink(missing_ok=True)
-    _pending().parent.mkdir(parents=True, exist_ok=True)
-    _pending().write_bytes(bytes(4 * REASON_CHARACTERS))
+    paths.failure().parent.mkdir(parents=True, exist_ok=True)
+    for rank in range(processes):
+        _pending(str(rank)).write_bytes(bytes(4 * REASON_CHARACTERS))
 
 
 def complete() -> None:
-    """Training did all that it was to do. An error of a process that model.py forked does not count."""
+    """This process did all that it was to do."""
     _pending().unlink(missing_ok=True)
-    paths.failure().unlink(missing_ok=True)
+    if os.environ.get("LOCAL_WORLD_SIZE", "1") == "1":  # then it is of a process that model.py forked
+        paths.failure().unlink(missing_ok=True)
 
 
 def fail(reason: str) -> None:
     """Log why training failed. The first reason becomes the failure file, at once or not at all."""
+    if paths.failure().exists():
+        return
     say(f"training failed: {reason}")
     text = reason.encode("utf-8", "backslashreplace").decode()[:REASON_CHARACTERS]
-    with suppress(FileNotFoundError):  # there is a reason
-        with _pending().open("r+b") as file:
+    try:
+        with _pending().open("r+b" if _pending().exists() else "wb") as file:
             file.write(text.encode())
             file.truncate()
         _pending().replace(paths.failure())
+    except OSError as error:
+        say(f"cannot write {paths.failure()}: {error}")
 
 
 def succeeded(exit_code: int) -> bool:
-    """Whether a child that ended so has completed the job. Where it gave no reason, its exit code becomes one."""
-    if _pending().exists():
+    """Whether this host's processes completed the job. If one gave no reason, its exit code becomes one."""
+    pending = list(paths.failure().parent.glob(".pending-*"))
+    if pending:
         fail(_death(exit_code))
+    for file in pending:
+        file.unlink(missing_ok=True)
     return not paths.failure().exists()
 
 
-def _pending() -> Path:
-    """A file that exists until training is complete or has failed, and then is the failure file."""
-    return paths.failure().with_name(".pending")
+def _pending(rank: str | None = None) -> Path:
+    """A file that exists until a process is complete or has failed, and then is the failure file."""
+    return paths.failure().with_name(f".pending-{rank or os.environ.get('LOCAL_RANK', '0')}")
 
 
 def _death(exit_code: int) -> str:
