@@ -21,6 +21,7 @@ from sagegen.check.reports import Report
 from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.batch import Transform, bodies
+from sagegen.check.scenarios.cluster import CLUSTER, Cluster
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import goes_on, repeats
 from sagegen.check.scenarios.invocations import Invocations, variants
@@ -329,3 +330,25 @@ def test_buffered_output_is_doubtful() -> None:
     evidence.add(TRAIN, Base(run))
     rule = next(rule for rule in core.rules() if rule.id == "T-74")
     assert rule.verdict(evidence).outcome is Outcome.WARN
+
+
+REFUSAL = b"the job has 2 hosts, and this image trains on one: set instance_count=1"
+
+
+@pytest.mark.parametrize(
+    "failures, outcome",
+    [
+        ((REFUSAL, REFUSAL), Outcome.SKIP),
+        ((REFUSAL, b"KeyError"), Outcome.FAIL),
+        ((b"KeyError",) * 2, Outcome.FAIL),
+    ],
+    ids=["all refuse", "one refuses", "all fail"],
+)
+def test_an_image_may_refuse_several_hosts_if_each_says_so(
+    failures: tuple[bytes, bytes], outcome: Outcome
+) -> None:
+    hosts = ("algo-1", "algo-2")
+    runs = {host: Run("", Exit(1, 1.0), failure=text) for host, text in zip(hosts, failures, strict=True)}
+    evidence = Evidence()
+    evidence.add(CLUSTER, Cluster(late=runs, empty=runs))
+    assert next(rule for rule in core.rules() if rule.id == "T-44").verdict(evidence).outcome is outcome

@@ -128,8 +128,8 @@ def test_each_epoch_of_a_pipe_channel_is_a_stream_that_may_come_late_and_be_left
 
 
 def test_the_other_name_of_the_training_channel_streams_too(opt_ml: Path) -> None:
-    feeding = feed(opt_ml / "input/data/training_0", b"x")
     current = pipe("training")
+    feeding = feed(opt_ml / "input/data/training_0", b"x")
     with current.stream("train", 0) as stream:
         assert stream.read() == b"x"
     feeding.join(timeout=10)
@@ -150,7 +150,7 @@ def test_what_is_not_recordio_or_is_cut_is_refused(stream: bytes) -> None:
 
 
 def test_asking_for_the_folder_of_a_stream_names_the_way_out(opt_ml: Path) -> None:
-    with pytest.raises(JobError, match=r"channel 'train' is in Pipe mode .* job\.stream\(\), or FastFile"):
+    with pytest.raises(JobError, match=r"channel 'train' is in Pipe mode: use job\.stream\(\), or FastFile"):
         pipe().channel("train")
 
 

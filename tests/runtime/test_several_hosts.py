@@ -96,7 +96,10 @@ def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_l
             f"{SECOND}: training was ended by SIGKILL (most often: out of",
         ),
         ("os._exit(0)", f"{SECOND}: training ended before train() returned"),
-        ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(5)", f"{SECOND}: ended without a reason (killed"),
+        (
+            "os.kill(os.getppid(), signal.SIGKILL); time.sleep(5)",
+            f"{SECOND}: was lost without a reason (most often",
+        ),
     ],
 )
 def test_the_first_cause_ends_every_host_and_is_told_by_each(

@@ -93,11 +93,11 @@ def _rows(file: Path, required: Sequence[str]) -> Iterator[Row]:
 
 
 def records(stream: BinaryIO) -> Iterator[bytes]:
-    """The records of a stream whose RecordWrapperType is RecordIO. Raises JobError if it is not RecordIO, or cut."""
+    """The records of a stream whose RecordWrapperType is RecordIO. Raises JobError if it is not."""
     parts: list[bytes] = []
     while header := stream.read(8):
         if header[:4] != RECORD_MAGIC or len(header) < 8:
-            raise JobError("the stream is not RecordIO, or it is cut: does the channel set RecordWrapperType?")
+            raise JobError("the stream is not RecordIO, or is cut: does the channel set RecordWrapperType?")
         # Three bits say which part of a record follows, and 29 its bytes; it is padded to a multiple of four.
         part, length = divmod(int.from_bytes(header[4:], "little"), 1 << 29)
         data = stream.read(length + -length % 4)

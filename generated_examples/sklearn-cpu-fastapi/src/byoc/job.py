@@ -60,7 +60,7 @@ class Job(Generic[H]):
     def channel(self, name: str) -> Path:
         """The folder of a channel, which is read-only (T-33). Raises JobError if it is missing or empty."""
         if self._in_pipe_mode(name):
-            raise JobError(f"channel {name!r} is in Pipe mode and has no folder: use job.stream(), or FastFile mode")
+            raise JobError(f"channel {name!r} is in Pipe mode: use job.stream(), or FastFile mode")
         if found := self._find(name):
             return found
         if not self.is_leader and any(paths.channel(n).is_dir() for n in _names(name)):
@@ -79,13 +79,13 @@ class Job(Generic[H]):
         byoc.channels.records() reads RecordIO from it. Raises JobError if the channel is not in Pipe mode.
         """
         if not (piped := self._in_pipe_mode(name)):
-            raise JobError(f"channel {name!r} is not in Pipe mode; the job has {self._given() or 'no channel'}")
+            raise JobError(f"channel {name!r} is not in Pipe mode: use job.channel()")
         return channels.open_fifo(paths.channel(f"{piped}_{epoch}"))
 
     def previous_model(self) -> Path | None:
-        """The folder of the model in channel `model`, which this job goes on from (T-39); None without one.
+        """The folder of the model in channel `model`, from which this job goes on (T-39); None without one.
 
-        A model.tar.gz is unpacked. Raises JobError if it is damaged, or another framework or version wrote it.
+        A model.tar.gz is unpacked. Raises JobError if it is damaged, or not one of this image.
         """
         if not self.has_channel("model"):
             return None

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import sys
 from typing import Any
 
 from pydantic import BaseModel
@@ -64,7 +65,8 @@ def _domain(field: Schema) -> tuple[str, dict[str, Any] | None]:
     if field.get("type") == "number":
         low = field.get("minimum", math.nextafter(field.get("exclusiveMinimum", -math.inf), math.inf))
         high = field.get("maximum", math.nextafter(field.get("exclusiveMaximum", math.inf), -math.inf))
-        finite = {"exclusiveMinimum", "minimum"} & field.keys() and {"exclusiveMaximum", "maximum"} & field.keys()
+        # nextafter() makes the largest number of what has no bound.
+        finite = abs(low) < sys.float_info.max and abs(high) < sys.float_info.max
         return "Continuous", _bounds(low, high) if finite else None
     return "FreeText", None
 

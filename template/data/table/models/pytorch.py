@@ -46,7 +46,8 @@ class Standardise(nn.Module):
         """Take the mean and deviation of x, of shape [rows, WIDTH]; a column of one value stays as it is."""
         x = x.double()
         # Of the rows of all processes: of a sharded channel, each has its own.
-        count, sums, squares = (distributed.total(v) for v in (torch.tensor(len(x)), x.sum(0), x.square().sum(0)))
+        own = torch.tensor(len(x)), x.sum(dim=0), x.square().sum(dim=0)
+        count, sums, squares = map(distributed.total, own)
         mean = sums / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
         self.mean, self.std = mean.float(), torch.where(std > 1e-6 * mean.abs(), std, 1).float()

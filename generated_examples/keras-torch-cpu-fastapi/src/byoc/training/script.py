@@ -1,9 +1,10 @@
 """Script mode: a training script that comes with the job and not with the image (T-84).
 
-SDK v2's Estimator(entry_point=..., source_dir=...) names it in two hyperparameters. The script finds SM_* variables
-and its hyperparameters as --arguments, as in AWS's own images (T-73). SDK v3 brings a launcher and needs none of this.
+SDK v2's Estimator(entry_point=..., source_dir=...) names it in two hyperparameters. The script finds SM_*
+variables and its hyperparameters as --arguments, as in AWS's images (T-73). SDK v3 brings its own launcher.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -103,11 +104,11 @@ def _value(text: Any) -> Any:
 
 def _download(uri: str) -> Path:
     try:
-        import boto3  # type: ignore[import-not-found, unused-ignore]
+        boto3 = importlib.import_module("boto3")
     except ImportError:
         raise JobError(
-            f"{uri} must be downloaded: add boto3 to requirements.txt, or let SageMaker bring the script as a channel"
-            " (SDK v2: enable_network_isolation=True)"
+            f"{uri} must be downloaded: add boto3 to requirements.txt, or let SageMaker bring the script"
+            " (enable_network_isolation=True)"
         ) from None
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     archive = Path(mkdtemp(prefix="code-"), "sourcedir.tar.gz")

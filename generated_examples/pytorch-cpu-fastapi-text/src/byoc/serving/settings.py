@@ -72,8 +72,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check all settings. Raises SettingError for the first one that cannot work."""
     if program := environment.get("SAGEMAKER_PROGRAM"):  # of SDK v2's Model(entry_point=...)
         raise SettingError(
-            f"SAGEMAKER_PROGRAM is {program[:100]!r}, and this image serves its own model.py; leave out entry_point,"
-            " or copy the functions into src/model.py"
+            f"SAGEMAKER_PROGRAM is {program[:100]!r}, and this image serves its own model.py: leave out"
+            " entry_point, or copy the functions into src/model.py"
         )
     mode = environment.get("HOSTING_MODE") or _mode(environment)
     if mode not in MODES:
