@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from byoc.inputs import Images, Inputs, Media, Numbers, Table, Text
+from byoc.payloads.media_types import JSON_LINES as JSON_LINES  # for tests/test_model.py
 
 # One of Arrow's allocators would start a thread, and a process with threads must not be forked.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")

@@ -26,8 +26,6 @@ Predictions = Array | Sequence[Any]
 
 # From this many predictions on, Arrow is faster at writing whole numbers.
 MANY_ROWS = 10_000
-# Arrays of truth values, numbers and text.
-PLAIN_KINDS = "biufU"
 
 
 class PredictionsError(TypeError):
@@ -78,7 +76,7 @@ def encode(predictions: Predictions, media_type: str) -> bytes:
     Raises PredictionsError for predictions of an unknown type, and RequestError 406 for known ones that this
     media type cannot hold.
     """
-    if isinstance(predictions, np.ndarray) and predictions.dtype.kind in PLAIN_KINDS:
+    if isinstance(predictions, np.ndarray) and _is_plain(predictions):
         if media_type == NPY:
             return _save(predictions)
         if media_type == CSV and predictions.ndim == 1:
@@ -96,9 +94,9 @@ def _plain(value: Any, keeps_nan: bool) -> Any:
     if value is None or type(value) in (str, int, bool):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.kind in PLAIN_KINDS and (value.dtype.kind != "f" or np.isfinite(value).all()):
+        if _is_plain(value) and (value.dtype.kind != "f" or np.isfinite(value).all()):
             return value.tolist()
-        if value.dtype.kind in "fO":
+        if _is_plain(value) or value.dtype == object:
             return _plain(value.tolist(), keeps_nan)
     if isinstance(value, (list, tuple)):
         return [_plain(item, keeps_nan) for item in value]
@@ -111,6 +109,11 @@ def _plain(value: Any, keeps_nan: bool) -> Any:
     if (array := _array(value)) is not value:
         return _plain(array, keeps_nan)
     raise _unknown(value)
+
+
+def _is_plain(array: Array | np.generic) -> bool:
+    """Whether these are truth values, numbers or text."""
+    return array.dtype.kind in "biufU" and array.dtype != np.longdouble
 
 
 def _unknown(value: object) -> PredictionsError:
