@@ -29,8 +29,12 @@ def parquet(columns: dict[str, Any], metadata: dict[str, str] | None = None) -> 
 
 
 def decode(
-    body: bytes, content_type: str | None, features: Sequence[str] = (), accepts_missing: bool = False
+    body: bytes,
+    content_type: str | None,
+    features: Sequence[str] = (),
+    accepts_missing: bool = False,
+    declare: type[Numbers] = Numbers,
 ) -> Any:
     """What predict gets from a model of these columns of numbers, or of one that declares nothing."""
-    declared = Numbers(*features, missing=accepts_missing) if features else None
+    declared = declare(*features, missing=accepts_missing) if features else None
     return payloads.decoder(declared, accepts_missing)(body, content_type)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bodies import FEATURES, ROWS, decode, npy, parquet
 from byoc.errors import RequestError
+from byoc.inputs import Features
 from byoc.payloads import tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,7 +124,8 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (NPY, npy([[1j, 2]]), 400, "send numbers"),
         (NPY, npy(np.zeros((10**9, 2), "V0")), 400, "send numbers"),
         (PARQUET, b"PAR1", 400, "not valid"),
-        (PARQUET, parquet({"a": ["x"], "b": [1]}), 400, "'a' holds string"),
+        (PARQUET, parquet({"a": ["x"], "b": [1]}), 400, "column 'a' holds string; send a finite number"),
+        (PARQUET, parquet({"a": [b"x"], "b": [1]}), 400, "column 'a' holds binary; send a finite number"),
         (PARQUET, parquet({"a": [0.0] * 10**7, "b": [0.0] * 10**7}), 413, "smaller batches"),
         ("image/png", b"1,2", 415, "text/csv"),
     ],
@@ -265,7 +267,10 @@ def test_a_body_gives_the_same_answer_below_and_above_the_size_for_arrow(
     [
         (CSV, b"red,small\nblue,large\n", [["red", "small"], ["blue", "large"]]),
         (CSV, b"red,small", [["red", "small"]]),
-        (CSV, b"red,1\nblue,2", [["red", "1"], ["blue", "2"]]),
+        (CSV, b"red,1\nblue,2", [["red", 1], ["blue", 2]]),
+        (JSON, b'[["red", 1], ["blue", 2]]', [["red", 1], ["blue", 2]]),
+        (PARQUET, parquet({"color": ["red", "blue"], "n": [1, 2]}), [["red", 1], ["blue", 2]]),
+        (PARQUET, parquet({"text": ["great film", "boring"]}), [["great film"], ["boring"]]),
         (CSV, b"1,2\n3,4.5\n", ROWS),
         ("text/csv; header=present", b"x,y\n1,2\n3,4.5\n", ROWS),
         (JSON, b'{"inputs": ["great film", "1984"]}', ["great film", "1984"]),
@@ -281,7 +286,8 @@ def test_a_model_without_features_gets_what_was_sent(
 ) -> None:
     inputs = decode(body, content_type)
     assert inputs.tolist() == expected
-    assert inputs.dtype.kind == "U" or inputs.dtype == np.float64
+    texts = [isinstance(value, str) for value in np.ravel(inputs.astype(object))]
+    assert inputs.dtype.kind == ("U" if all(texts) else "O" if any(texts) else "f")
 
 
 @pytest.mark.parametrize(
@@ -297,8 +303,50 @@ def test_rows_of_numbers_and_rows_of_text_are_never_mixed(content_type: str, bod
     assert "row 2 is not like row 1" in refusal(body, content_type, ()).reason
 
 
-def test_records_have_an_order_only_if_the_model_declares_one() -> None:
-    assert "no INPUTS" in refusal(b'[{"b": 1, "a": 2}]', JSON, ()).reason
+UNTYPED_GAPS = {
+    "an empty cell": (CSV, b"red,1\n,2\nblue,\n"),
+    "null": (JSON, b'[["red", 1], [null, 2], ["blue", null]]'),
+    "null in a line": (JSON_LINES, b'["red", 1]\n[null, 2]\n["blue", NaN]\n'),
+    "a null in Parquet": (PARQUET, parquet({"color": ["red", None, "blue"], "n": [1, 2, None]})),
+}
+
+
+@pytest.mark.parametrize("content_type, body", UNTYPED_GAPS.values(), ids=UNTYPED_GAPS)
+def test_a_missing_value_beside_text_is_nan_and_its_row_the_same_as_alone(
+    content_type: str, body: bytes
+) -> None:
+    inputs = decode(body, content_type)
+    assert str(inputs.tolist()) == "[['red', 1.0], [nan, 2.0], ['blue', nan]]"
+
+
+def test_records_of_a_model_without_a_declaration_are_the_same_in_any_order_of_their_keys() -> None:
+    one = decode(b'{"instances": [{"b": null, "a": "x", "c": 1}]}', JSON)
+    other = decode(b'{"c": 1, "a": "x", "b": null}', JSON_LINES)
+    assert one.dtype == other.dtype and one.dtype.names == ("a", "b", "c")
+    assert str(one.tolist()) == str(other.tolist()) == "[('x', nan, 1)]"
+    assert decode(b'[{"a": 1, "b": 2}, {"b": 4, "a": 3}]', JSON)["b"].tolist() == [2, 4]
+    assert "row 2 has other keys" in refusal(b'[{"a": 1, "b": 2}, {"a": 3}]', JSON, ()).reason
+    assert (
+        "row 2 has a number that is not finite"
+        in refusal(b'[{"a": 1, "b": 2}, {"a": 3, "b": Infinity}]', JSON, ()).reason
+    )
+
+
+@pytest.mark.parametrize(
+    "content_type, body",
+    [
+        (CSV, b"22,male\n,female\n"),
+        (CSV, b"b,a\nmale,22\nfemale,\n"),
+        (JSON, b'[{"b": "male", "a": 22}, {"b": "female"}]'),
+        (JSON_LINES, b'[22, "male"]\n[null, "female"]'),
+        (PARQUET, parquet({"b": ["male", "female"], "a": [22, None]})),
+    ],
+)
+def test_features_without_types_may_be_text(content_type: str, body: bytes) -> None:
+    inputs = decode(body, content_type, FEATURES, accepts_missing=True, declare=Features)
+    assert str(inputs.tolist()) == "[[22.0, 'male'], [nan, 'female']]"
+    with pytest.raises(RequestError, match="row 2 has no finite number for 'a'"):
+        decode(body, content_type, FEATURES, declare=Features)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,24 @@ def test_input_fn_and_output_fn_are_the_same_under_the_names_of_aws_s_toolkits(l
     assert model.invoke(b"a;b", "text/x", None) == Response(b"text/x|a|b", "text/x-pipes")
 
 
+@pytest.mark.parametrize(
+    "names, content_type, body",
+    [
+        ({"FEATURES": ("a", "b")}, "text/csv", b"1,x\n"),
+        ({}, "application/json", b'[{"a": 1, "b": 2}]'),
+    ],
+)
+def test_what_no_declaration_describes_is_refused_only_by_a_model_that_fails_on_it(
+    load: Load, capsys: pytest.CaptureFixture[str], names: dict[str, Any], content_type: str, body: bytes
+) -> None:
+    assert load(**names, predict=lambda model, inputs: ["x"]).invoke(body, content_type, None).status == 200
+    numbers_only = load(**names, predict=lambda model, inputs: inputs.astype(float).sum(axis=1))
+    refused = numbers_only.invoke(body, content_type, None)
+    assert (refused.status, refused.body.count(b"\n")) == (400, 1)
+    assert b"it may take numbers only" in refused.body
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_decode_alone_leaves_the_answer_to_the_usual_media_types(load: Load) -> None:
     model = load(decode=lambda request: request.body.split(b";"), predict=lambda model, inputs: [len(inputs)])
     assert answer(model, b"a;b", "text/x") == [2]

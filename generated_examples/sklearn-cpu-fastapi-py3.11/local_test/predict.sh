@@ -3,8 +3,9 @@
 #
 #   local_test/predict.sh [FILE...]    FILE: a name in local_test/payloads; default: every one
 #
-# The suffix of FILE decides the Content-Type. The expected answer, as text/csv, is in FILE.expected.csv where
-# that exists, and in expected.csv otherwise.
+# The suffix of FILE decides the Content-Type. The expected answer is in FILE.expected.csv, or for a model whose
+# answers fit no table in FILE.expected.json; where there is none, in expected.csv or expected.json. That suffix
+# decides the Accept header.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/payloads"
 
@@ -18,6 +19,7 @@ content_type() {
         txt) echo text/plain ;;
         jpg | jpeg) echo image/jpeg ;;
         png) echo image/png ;;
+        bin) echo '*/*' ;;
         *) echo application/octet-stream ;;
     esac
 }
@@ -31,13 +33,19 @@ fi
 wrong=0
 (($#)) || set -- *
 for file; do
-    [[ $file == *expected.csv ]] && continue
-    expected=expected.csv
-    [[ -e $file.expected.csv ]] && expected=$file.expected.csv
+    [[ $file =~ (^|\.)expected\.[a-z]+$ ]] && continue
+    for expected in "$file".expected.* expected.*; do
+        [[ -e $expected ]] && break
+    done
+    if [[ ! -e $expected ]]; then
+        echo "WRONG  $file: there is no $file.expected.csv or $file.expected.json to compare the answer with" >&2
+        wrong=1
+        continue
+    fi
     type=$(content_type "$file")
     answer=$(curl --silent --show-error --noproxy '*' --max-time 60 --data-binary "@$file" \
-        --header "Content-Type: $type" --header "Accept: text/csv" "$url/invocations")
-    if [[ $answer == "$(<"$expected")" ]]; then
+        --header "Content-Type: $type" --header "Accept: $(content_type "$expected")" "$url/invocations")
+    if [[ $answer == "$(<"$expected")" ]] || python3 ../compare.py <(echo "$answer") "$expected"; then
         echo "ok     $file ($type)"
     else
         echo "WRONG  $file ($type): < is the answer, > is local_test/payloads/$expected" >&2
@@ -46,6 +54,6 @@ for file; do
     fi
 done
 if ((wrong)); then
-    echo "If the model is right, write its answers into the files named above." >&2
+    echo "If the model is right, make record writes its answers." >&2
 fi
 exit "$wrong"

@@ -9,7 +9,7 @@ import pytest
 from conftest import LOCAL_TEST, REPOSITORY, Compose, make_opt_ml
 
 PAYLOADS = sorted(
-    file.name for file in (LOCAL_TEST / "payloads").iterdir() if not file.name.endswith("expected.csv")
+    file.name for file in (LOCAL_TEST / "payloads").iterdir() if "expected" not in file.name.split(".")
 )
 
 

@@ -71,6 +71,10 @@ class Numbers:
         return {"type": "numbers", "columns": columns}
 
 
+class Features(Numbers):
+    """What FEATURES of older repositories means: Numbers, and objects for a request that holds text too."""
+
+
 class Table:
     """`predict` gets exactly these columns, each an array of shape [rows]: a dict, or a pandas DataFrame.
 
@@ -133,12 +137,12 @@ Inputs = Numbers | Table | Text | Media
 
 
 def declared(module: ModuleType) -> Inputs | None:
-    """model.py's INPUTS, or the Numbers that its FEATURES mean; None if it declares neither."""
+    """model.py's INPUTS, or what its FEATURES mean; None if it declares neither."""
     inputs = getattr(module, "INPUTS", None)
     if inputs is None:
         features = tuple(getattr(module, "FEATURES", ()))
         return (
-            Numbers(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False))) if features else None
+            Features(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False))) if features else None
         )
     if not isinstance(inputs, Inputs):
         raise ValueError(

@@ -61,6 +61,10 @@ class Numbers:
         self.columns = dict.fromkeys(names, number(optional=missing))
 
 
+class Features(Numbers):
+    """What FEATURES of older repositories means: Numbers, and objects for a request that holds text too."""
+
+
 class Table:
     """`predict` gets exactly these columns, each an array of shape [rows]: a dict, or a pandas DataFrame.
 
@@ -106,12 +110,12 @@ Inputs = Numbers | Table | Text | Media
 
 
 def declared(module: ModuleType) -> Inputs | None:
-    """model.py's INPUTS, or the Numbers that its FEATURES mean; None if it declares neither."""
+    """model.py's INPUTS, or what its FEATURES mean; None if it declares neither."""
     inputs = getattr(module, "INPUTS", None)
     if inputs is None:
         features = tuple(getattr(module, "FEATURES", ()))
         return (
-            Numbers(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False))) if features else None
+            Features(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False))) if features else None
         )
     if not isinstance(inputs, Inputs):
         raise ValueError(
@@ -124,7 +128,8 @@ def schema(inputs: Inputs | None) -> dict[str, Any] | None:
     """The declaration as JSON; None for a model without one."""
     if inputs is None:
         return None
-    described: dict[str, Any] = {"type": type(inputs).__name__.lower()}
+    kind = "numbers" if isinstance(inputs, Numbers) else type(inputs).__name__.lower()
+    described: dict[str, Any] = {"type": kind}
     if isinstance(inputs, (Numbers, Table)):
         described["columns"] = columns = []
         for name, column in inputs.columns.items():

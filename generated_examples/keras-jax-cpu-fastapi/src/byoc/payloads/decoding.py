@@ -1,13 +1,18 @@
 """Requests become arrays, by media type (B-10).
 
-An array has the shape [rows, ...]. A model that declares FEATURES gets floats of shape [rows, features], in
-their order. A model that declares none gets what was sent: float64 numbers, or text. A missing value is an
-empty CSV cell, a null, a NaN or a key that a record leaves out; only ACCEPTS_MISSING lets it in, as NaN.
+An array has the shape [rows, ...]. A model that declares names gets floats of shape [rows, names], in their
+order. A missing value is an empty CSV cell, a null, a NaN or a key that a record leaves out; a model must
+accept it, and gets NaN.
+
+A model that declares nothing gets what was sent. Each value is by itself a number, a text or missing: float64
+if all are numbers, text if all are texts, otherwise objects (float, NaN where a value is missing, and str).
+Records of several keys become a structured array: a field of objects for each key, in alphabetical order.
 """
 
 import csv
 import io
 import json
+import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,18 +49,29 @@ ARROW_NUMBERS = ("integer", "floating", "decimal", "boolean", "null")
 
 
 def decode(
-    body: bytes, content_type: str | None, features: Sequence[str] = (), accepts_missing: bool = False
+    body: bytes,
+    content_type: str | None,
+    features: Sequence[str] = (),
+    accepts_missing: bool = False,
+    accepts_text: bool = False,
 ) -> Array:
-    """Decode a request body.
+    """Decode a request body. With accepts_text the values of `features` may be text as well.
 
     Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
     """
-    inputs = read(body, content_type, DECODERS, features)
+    inputs: Array = read(body, content_type, DECODERS, features)
     if len(inputs) == 0:
         raise bad_body("the body holds no rows")
     if features and inputs.shape[1:] != (len(features),):
         got = inputs.shape[1] if inputs.ndim == 2 else f"shape {list(inputs.shape[1:])}"
         raise bad_body(f"each row must have {listed_values(features)}, not {got}")
+    if inputs.dtype.names and inputs.dtype.hasobject:
+        return inputs
+    if inputs.dtype == object:
+        try:
+            return _by_themselves(inputs, features, accepts_missing, accepts_text or not features)
+        except OverflowError:
+            raise bad_body("a number is too large for a float") from None
     return _checked(inputs, features, accepts_missing)
 
 
@@ -107,7 +123,7 @@ def _decode_csv(body: bytes, kind: ContentType, features: Sequence[str]) -> Arra
     if is_simple and len(text) > LARGE_CHARACTERS and len(names) <= MOST_COLUMNS:
         with suppress(ValueError):  # read it with care, and name the row that is wrong
             return _numbers_by_arrow(text.strip(), len(names), order, has_header)
-    return _numbers_or_text(rows, len(names), order, features)
+    return _numbers_or_text(rows, len(names), order)
 
 
 def _few_numbers(text: str, features: Sequence[str]) -> Array:
@@ -137,30 +153,25 @@ def _numbers_by_arrow(text: str, width: int, order: list[int], has_header: bool)
     return numbers
 
 
-def _numbers_or_text(
-    rows: Iterable[list[str]], width: int, order: list[int], features: Sequence[str]
-) -> Array:
+def _numbers_or_text(rows: Iterable[list[str]], width: int, order: list[int]) -> Array:
     numbers = array("d")
-    undeclared: list[list[Any]] = []
+    texts: dict[int, str] = {}
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             raise bad_body(f"all rows must have {width} values, as row 1 has; row {number} has {len(row)}")
         cells = [row[i] for i in order]
-        values: list[Any]
         try:
-            values = [float(cell) for cell in cells]
+            numbers.extend([float(cell) for cell in cells])
         except ValueError:
-            values = [_number_or_text(cell) for cell in cells]
-            if features and (text := next((v for v in values if isinstance(v, str)), "")):
-                column = features[values.index(text)]
-                raise bad_body(f"row {number}, column {column!r}: {text[:200]!r} is not a number") from None
-        if features:
-            numbers.extend(values)
-        else:
-            undeclared.append(cells if str in map(type, values) else values)
-    if features:
-        return np.array(numbers, dtype=FLOAT64).reshape(-1, len(features))
-    return _undeclared(np.array(undeclared, dtype=object))
+            for value in map(_number_or_text, cells):
+                if isinstance(value, str):
+                    texts[len(numbers)] = value
+                numbers.append(math.nan if isinstance(value, str) else value)
+    inputs = np.array(numbers, dtype=FLOAT64).reshape(-1, len(order))
+    if texts:
+        inputs = inputs.astype(object)
+        inputs.flat[list(texts)] = list(texts.values())
+    return inputs
 
 
 def _number_or_text(cell: str) -> float | str:
@@ -223,16 +234,35 @@ def _decode_parquet(body: bytes, kind: ContentType, features: Sequence[str]) -> 
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     names = list(features) or [name for name in schema.names if name not in index]
     positions_of(schema.names, names)
+    texts = []
     for name in names:
         held = schema.field(name).type
-        if not any(getattr(pyarrow.types, f"is_{kind_of}")(held) for kind_of in ARROW_NUMBERS):
-            raise bad_body(f"column {name[:200]!r} holds {str(held)[:200]}; send numbers")
+        values = held.value_type if pyarrow.types.is_dictionary(held) else held
+        if pyarrow.types.is_string(values) or pyarrow.types.is_large_string(values):
+            texts.append(name)
+        elif not any(getattr(pyarrow.types, f"is_{kind_of}")(held) for kind_of in ARROW_NUMBERS):
+            raise bad_body(f"column {name[:200]!r} holds {str(held)[:200]}; send numbers or text")
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     rows = sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
     check_expansion(rows * len(names) * FLOAT64.itemsize, len(body))
-    table = file.read(columns=names)
-    columns = [table.column(name).to_numpy().astype(FLOAT64) for name in names]
+    if texts:
+        sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        check_expansion(sum(sizes), len(body))
+    table = parquet.read_table(io.BytesIO(body), columns=names, read_dictionary=texts, use_threads=False)
+    columns = [
+        _texts(table.column(name)) if name in texts else table.column(name).to_numpy().astype(FLOAT64)
+        for name in names
+    ]
     return np.column_stack(columns) if columns else np.empty((0, 0))
+
+
+def _texts(column: pyarrow.ChunkedArray) -> Array:
+    # Equal texts stay one object, and index -1 is the None at the end.
+    chunks = [
+        np.array([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1)]
+        for chunk in column.chunks
+    ]
+    return np.concatenate([np.empty(0, dtype=object), *chunks])
 
 
 def _from_json(value: Any, features: Sequence[str]) -> Array:
@@ -265,47 +295,72 @@ def _from_json(value: Any, features: Sequence[str]) -> Array:
 def _from_rows(rows: list[Any], features: Sequence[str]) -> Array:
     """Rows as lists, records, or single values."""
     if rows and isinstance(rows[0], dict):
-        names = list(features or rows[0])
-        if not features and len(names) > 1:
-            raise bad_body("the model declares no FEATURES, so records have no order; send lists")
+        names = list(features) or sorted(rows[0])
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, dict) or row.keys().isdisjoint(names):
                 raise bad_body(f"row {number} must be a record of {', '.join(names)[:500]}")
+            if not features and row.keys() != rows[0].keys():
+                raise bad_body(f"row {number} has other keys than row 1, and the model declares none")
         rows = [[row.get(name) for name in names] for row in rows]
+        if not features and len(names) > 1:
+            return _structured(rows, names)
     if not features:
-        return _undeclared(np.array(rows, dtype=object))
+        return np.array(rows, dtype=object)
+    inputs: Array
     try:
         inputs = np.array(rows, dtype=FLOAT64)
     except (ValueError, TypeError):
-        for number, row in enumerate(rows, start=1):
-            for name, cell in zip(features, row if isinstance(row, list) else [row], strict=False):
-                if not _is_number(cell):
-                    held = repr(cell)[:200]
-                    raise bad_body(f"row {number}, column {name!r}: {held} is not a number") from None
-        raise bad_body(f"each row must have {listed_values(features)}") from None
+        inputs = np.array(rows, dtype=object)
+        if inputs.ndim == 1 and any(isinstance(row, list) for row in rows):
+            raise bad_body(f"each row must have {listed_values(features)}") from None
     return inputs.reshape(-1, 1) if inputs.ndim == 1 else inputs
 
 
-def _is_number(value: object) -> bool:
-    try:
-        np.array(value, dtype=FLOAT64)
-    except (ValueError, TypeError):
-        return False
-    return True
+def _structured(rows: list[list[Any]], names: list[str]) -> Array:
+    inputs = np.empty(len(rows), dtype=[(name, object) for name in names])
+    for number, row in enumerate(rows):
+        if any(isinstance(value, float) and math.isinf(value) for value in row):
+            raise bad_body(f"row {number + 1} has a number that is not finite")
+        inputs[number] = tuple(math.nan if value is None else value for value in row)
+    return inputs
 
 
-def _undeclared(cells: Array) -> Array:
-    """What was sent to a model without FEATURES, whose type follows from each row alone: numbers or text."""
-    types = set(map(type, cells.ravel()))
-    if types <= {int, float, bool, type(None)}:
-        return cells.astype(FLOAT64)
-    if not types <= {str, int, float, bool}:
-        raise bad_body("all rows must have the same shape, and hold numbers or text")
-    has_text = [str in map(type, row) for row in cells.reshape(len(cells), -1)]
-    if not all(has_text):
-        number = has_text.index(not has_text[0]) + 1
-        raise bad_body(f"row {number} is not like row 1: only one of them holds text. {HEADER_HINT}")
-    return text_array(cells)
+def _by_themselves(
+    inputs: Array, features: Sequence[str], accepts_missing: bool, accepts_text: bool
+) -> Array:
+    """Objects of shape [rows, ...]: as float64 if all are numbers, as text if all are texts, or as both.
+
+    Raises RequestError for other objects, and for a column with a number in one row and a text in another.
+    """
+    if set(map(type, inputs.ravel())) <= {int, float, bool, type(None)}:
+        return _checked(inputs.astype(FLOAT64), features, accepts_missing)
+    cells = inputs.reshape(len(inputs), -1)
+    numbers, first = np.zeros(cells.shape), dict[int, tuple[int, bool]]()
+    for (row, column), cell in np.ndenumerate(cells):
+        value = _number_or_text(cell) if features and isinstance(cell, str) else cell
+        is_text = isinstance(value, str)
+        if not (accepts_text if is_text else isinstance(value, (int, float, type(None)))):
+            if not features:
+                raise bad_body("all rows must have the same shape, and hold numbers or text")
+            held = repr(cell)[:200]
+            raise bad_body(f"row {row + 1}, column {features[column]!r}: {held} is not a number")
+        numbers[row, column] = math.nan if value is None else 0 if is_text else value
+        if not np.isnan(numbers[row, column]):
+            before, was_text = first.setdefault(column, (row, is_text))
+            if was_text != is_text:
+                reason = f"row {row + 1} is not like row {before + 1}: only one of them holds text"
+                raise bad_body(f"{reason}. {HEADER_HINT}")
+        cells[row, column] = value if is_text else float(numbers[row, column])
+    _checked(numbers.reshape(inputs.shape), features, accepts_missing or not features)
+    values = cells.reshape(inputs.shape)
+    types = set(map(type, values.ravel()))
+    if types == {float}:
+        return values.astype(FLOAT64)
+    if types == {str} and not features:
+        return text_array(values)
+    if values.ndim == 1:  # an element of a text array has numpy's type, and of this one too
+        values[:] = [np.str_(value) if isinstance(value, str) else np.float64(value) for value in values]
+    return values
 
 
 def text_array(cells: Array) -> Array:

@@ -115,10 +115,17 @@ class LoadedModel:
                 count = len(model_inputs)
                 if isinstance(model_inputs, dict):
                     count = len(next(iter(model_inputs.values())))
-            if self._batcher:
-                predictions = self._batcher.submit(model_inputs).result()
-            else:
-                predictions = self._module.predict(self._model, model_inputs)
+            try:
+                if self._batcher:
+                    predictions = self._batcher.submit(model_inputs).result()
+                else:
+                    predictions = self._module.predict(self._model, model_inputs)
+            except Exception:
+                if count is None or not payloads.is_untyped(model_inputs):
+                    raise
+                traceback.print_exc()
+                reason = "the model declares no types and failed on text or records; it may take numbers only"
+                raise RequestError(400, reason) from None
             if self._encode_hook:
                 response = self._encode_hook(predictions, accept)
             else:
@@ -141,9 +148,9 @@ class LoadedModel:
         try:
             self._module.predict(self._model, sample)
         except Exception as error:
-            if isinstance(declared, inputs.Numbers):
+            if type(declared) is inputs.Numbers:
                 raise
-            # A made-up text or category may be none that the model knows.
+            # A made-up text or category may be none that the model knows, and FEATURES may be texts.
             say(f"predict() failed on a made-up input: {type(error).__name__}: {error}"[:500])
 
     def refused(self, error: BaseException) -> Response:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from byoc.inputs import Images, Inputs, Numbers, Table, Text
+import numpy as np
+
+from byoc.inputs import Features, Images, Inputs, Numbers, Table, Text
 from byoc.payloads.decoding import Array, decode
 from byoc.payloads.encoding import PredictionsError, encode, normalised
 from byoc.payloads.items import decode_media, decode_text, decode_undeclared
@@ -22,6 +24,7 @@ __all__ = [
     "decode",
     "decoder",
     "encode",
+    "is_untyped",
     "negotiate",
     "neutral",
     "normalised",
@@ -33,7 +36,8 @@ def decoder(inputs: Inputs | None, accepts_missing: bool = False) -> Callable[[b
     if inputs is None:
         return partial(decode_undeclared, accepts_missing=accepts_missing)
     if isinstance(inputs, Numbers):
-        return partial(decode, features=inputs.names, accepts_missing=inputs.missing)
+        numbers = partial(decode, features=inputs.names, accepts_missing=inputs.missing)
+        return partial(numbers, accepts_text=True) if isinstance(inputs, Features) else numbers
     if isinstance(inputs, Table):
         from byoc.payloads import tables
 
@@ -47,10 +51,13 @@ def decoder(inputs: Inputs | None, accepts_missing: bool = False) -> Callable[[b
     return partial(decode_media, declared=inputs)
 
 
+def is_untyped(inputs: Any) -> bool:
+    """Whether these are texts or records that no declaration describes: the model may know numbers only."""
+    return isinstance(inputs, np.ndarray) and inputs.dtype.hasobject and not isinstance(inputs.flat[0], bytes)
+
+
 def neutral(inputs: Inputs | None) -> Any:
     """One input for a worker's first prediction; None where none can be made up."""
-    import numpy as np
-
     if isinstance(inputs, Numbers):
         return np.zeros((1, len(inputs.names)))
     if isinstance(inputs, Table):

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from byoc.inputs import Images, Inputs, Media, Numbers, Table, Text
+import numpy as np
+
+from byoc.inputs import Features, Images, Inputs, Media, Numbers, Table, Text
 from byoc.payloads.media_types import JSON_LINES as JSON_LINES  # for tests/test_model.py
 
 # One of Arrow's allocators would start a thread, and a process with threads must not be forked.
@@ -14,21 +16,28 @@ os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 def decoder(inputs: Inputs | None, accepts_missing: bool = False) -> Callable[[bytes, str | None], Any]:
     """From a body and its Content-Type to what `predict` gets. Imports what that needs now."""
-    # Both always: scikit-learn asks in each prediction whether it was given one of Arrow's tables, and
-    # fails in one thread while another imports pyarrow.
-    from byoc.payloads import items, tables
+    # Always: scikit-learn asks in each prediction whether it was given one of Arrow's tables, and fails in
+    # one thread while another imports pyarrow.
+    from byoc.payloads import items, tables, undeclared
 
     if isinstance(inputs, Table) and inputs.dataframe:
         import pandas  # noqa: F401
     if isinstance(inputs, Images):
         import PIL.Image  # noqa: F401
+    if isinstance(inputs, Features):
+        return partial(undeclared.decode_features, declared=inputs)
     if isinstance(inputs, (Numbers, Table)):
         return partial(tables.decode, declared=inputs)
     if isinstance(inputs, Text):
         return partial(items.decode_text, declared=inputs)
     if isinstance(inputs, Media):
         return partial(items.decode_media, declared=inputs)
-    return partial(items.decode_undeclared, accepts_missing=accepts_missing)
+    return partial(undeclared.decode, accepts_missing=accepts_missing)
+
+
+def is_untyped(inputs: Any) -> bool:
+    """Whether these are texts or records that no declaration describes: the model may know numbers only."""
+    return isinstance(inputs, np.ndarray) and inputs.dtype.hasobject and not isinstance(inputs.flat[0], bytes)
 
 
 def neutral(inputs: Inputs | None) -> Any:
