@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from bodies import FEATURES, ROWS, npy, parquet
-from byoc import payloads
+from bodies import FEATURES, ROWS, decode, npy, parquet
 from byoc.errors import RequestError
-from byoc.payloads import decoding
+from byoc.inputs import Features
+from byoc.payloads import tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ def refusal(
     body: bytes, content_type: str, features: tuple[str, ...] = FEATURES, accepts_missing: bool = False
 ) -> RequestError:
     with pytest.raises(RequestError) as refused:
-        payloads.decode(body, content_type, features, accepts_missing)
+        decode(body, content_type, features, accepts_missing)
     assert "\n" not in refused.value.reason
     return refused.value
 
@@ -60,7 +61,7 @@ def refusal(
     ],
 )
 def test_every_form_of_a_request_gives_the_same_rows(content_type: str | None, body: bytes) -> None:
-    assert payloads.decode(body, content_type, FEATURES).tolist() == ROWS
+    assert decode(body, content_type, FEATURES).tolist() == ROWS
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_every_form_of_a_request_gives_the_same_rows(content_type: str | None, b
     ],
 )
 def test_a_single_row_needs_no_list_of_rows(content_type: str, body: bytes) -> None:
-    assert payloads.decode(body, content_type, FEATURES).tolist() == [[1, 2]]
+    assert decode(body, content_type, FEATURES).tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_single_row_needs_no_list_of_rows(content_type: str, body: bytes) -> N
     ],
 )
 def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, body: bytes) -> None:
-    assert payloads.decode(body, content_type, ("a",)).tolist() == [[1], [2], [3]]
+    assert decode(body, content_type, ("a",)).tolist() == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +98,8 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
     [
         (CSV, b"", 400, "no body"),
         (CSV, b"1,2,3\n", 400, "2 values"),
-        (CSV, b"1,x\n", 400, "row 1, column 'b': 'x' is not a number"),
-        (CSV, b"1,2\n3\n", 400, "row 2 has 1"),
+        (CSV, b"1,x\n", 400, "row 1, column 'b' is 'x'; send a finite number"),
+        (CSV, b"1,2\n3\n", 400, "Row #2: Expected 2 columns, got 1"),
         (CSV, b"a,c\n1,2\n", 400, "'b' is missing"),
         (CSV, b"a,b\n", 400, "no rows"),
         (CSV, b"a;b\n1;2\n", 400, "2 values (a, b)"),
@@ -110,7 +111,7 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (JSON, b'{"a": 1, "b": 2}\n{"a": 3, "b": 4}', 400, "application/jsonlines"),
         (JSON, b'{"instances": []}', 400, "no rows"),
         (JSON, b'{"nonsense": 1}', 400, "instances"),
-        (JSON, b'[{"x": 1}]', 400, "row 1 must be a record of a, b"),
+        (JSON, b'[{"x": 1}]', 400, "row 1 must be a record or a list of 2 values (a, b)"),
         (JSON, b'[[1, 2], [3, "x"]]', 400, "row 2, column 'b'"),
         (JSON, b"[[1, 2], [3]]", 400, "2 values"),
         (JSON_LINES, b"[1, 2]\n[3, \n", 400, "line 2"),
@@ -123,8 +124,8 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (NPY, npy([[1j, 2]]), 400, "send numbers"),
         (NPY, npy(np.zeros((10**9, 2), "V0")), 400, "send numbers"),
         (PARQUET, b"PAR1", 400, "not valid"),
-        (PARQUET, parquet({"a": ["x"], "b": [1]}), 400, "row 1, column 'a': 'x' is not a number"),
-        (PARQUET, parquet({"a": [b"x"], "b": [1]}), 400, "column 'a' holds binary; send numbers or text"),
+        (PARQUET, parquet({"a": ["x"], "b": [1]}), 400, "column 'a' holds string; send a finite number"),
+        (PARQUET, parquet({"a": [b"x"], "b": [1]}), 400, "column 'a' holds binary; send a finite number"),
         (PARQUET, parquet({"a": [0.0] * 10**7, "b": [0.0] * 10**7}), 413, "smaller batches"),
         ("image/png", b"1,2", 415, "text/csv"),
     ],
@@ -156,14 +157,14 @@ MISSING = {
 def test_a_missing_value_is_nan_for_a_model_that_accepts_it_and_else_refused(
     content_type: str, body: bytes
 ) -> None:
-    inputs = payloads.decode(body, content_type, FEATURES, accepts_missing=True)
+    inputs = decode(body, content_type, FEATURES, accepts_missing=True)
     np.testing.assert_array_equal(inputs, [[1, 2], [3, nan]])
-    assert refusal(body, content_type).reason == "row 2 has no finite number for 'b'"
+    assert refusal(body, content_type).reason == "row 2, column 'b' is missing; send a finite number"
 
 
 def test_a_column_of_nothing_but_nulls_is_missing_everywhere() -> None:
     body = parquet({"a": [1.0, 3.0], "b": [None, None]})
-    np.testing.assert_array_equal(payloads.decode(body, PARQUET, FEATURES, True), [[1, nan], [3, nan]])
+    np.testing.assert_array_equal(decode(body, PARQUET, FEATURES, True), [[1, nan], [3, nan]])
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_column_of_nothing_but_nulls_is_missing_everywhere() -> None:
 @pytest.mark.parametrize("accepts_missing", [False, True])
 def test_infinity_is_refused_in_every_type(content_type: str, body: bytes, accepts_missing: bool) -> None:
     refused = refusal(body, content_type, FEATURES, accepts_missing)
-    assert refused.reason == "row 2 has no finite number for 'a'"
+    assert re.fullmatch("row 2, column 'a' is '?(inf|1e999)'?; send a finite number", refused.reason)
 
 
 def lines(first: str, rest: str, count: int) -> bytes:
@@ -189,7 +190,7 @@ def lines(first: str, rest: str, count: int) -> bytes:
     "first, rest", [("", "1,2"), ("b,a\n", "2,1"), ("name,a,b\n", "bob,1,2"), ("a,b,n\n", "1,2,")]
 )
 def test_a_large_csv_gives_the_same_rows_as_a_small_one(first: str, rest: str) -> None:
-    few, many = (payloads.decode(lines(first, rest, count), CSV, FEATURES) for count in (2, 20_000))
+    few, many = (decode(lines(first, rest, count), CSV, FEATURES) for count in (2, 20_000))
     assert few.tolist() == [[1, 2]] * 2
     assert many.tolist() == [[1, 2]] * 20_000
 
@@ -197,7 +198,7 @@ def test_a_large_csv_gives_the_same_rows_as_a_small_one(first: str, rest: str) -
 @pytest.mark.parametrize("name", ["1", " 1"])
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_a_header_of_declared_names_is_one_even_if_they_are_numbers(name: str, count: int) -> None:
-    assert payloads.decode(lines(f"{name},2\n", "3,4", count), CSV, ("1", "2")).tolist() == [[3, 4]] * count
+    assert decode(lines(f"{name},2\n", "3,4", count), CSV, ("1", "2")).tolist() == [[3, 4]] * count
 
 
 def test_the_bad_row_of_a_large_csv_is_named() -> None:
@@ -250,11 +251,11 @@ def test_a_body_gives_the_same_answer_below_and_above_the_size_for_arrow(
 
     def answer(threshold: int, *, careful: bool = False) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(decoding, "LARGE_CHARACTERS", threshold)
+            patch.setattr(tables, "FEW_CHARACTERS", threshold)
             if careful:
-                patch.setattr(decoding, "_few_numbers", fail)
+                patch.setattr(tables, "_few_numbers", fail)
             try:
-                return repr(payloads.decode(body, CSV, FEATURES, accepts_missing).tolist())
+                return repr(decode(body, CSV, FEATURES, accepts_missing).tolist())
             except RequestError as error:
                 return error.reason
 
@@ -283,7 +284,7 @@ def test_a_body_gives_the_same_answer_below_and_above_the_size_for_arrow(
 def test_a_model_without_features_gets_what_was_sent(
     content_type: str, body: bytes, expected: object
 ) -> None:
-    inputs = payloads.decode(body, content_type)
+    inputs = decode(body, content_type)
     assert inputs.tolist() == expected
     texts = [isinstance(value, str) for value in np.ravel(inputs.astype(object))]
     assert inputs.dtype.kind == ("U" if all(texts) else "O" if any(texts) else "f")
@@ -314,16 +315,16 @@ UNTYPED_GAPS = {
 def test_a_missing_value_beside_text_is_nan_and_its_row_the_same_as_alone(
     content_type: str, body: bytes
 ) -> None:
-    inputs = payloads.decode(body, content_type)
+    inputs = decode(body, content_type)
     assert str(inputs.tolist()) == "[['red', 1.0], [nan, 2.0], ['blue', nan]]"
 
 
 def test_records_of_a_model_without_a_declaration_are_the_same_in_any_order_of_their_keys() -> None:
-    one = payloads.decode(b'{"instances": [{"b": null, "a": "x", "c": 1}]}', JSON)
-    other = payloads.decode(b'{"c": 1, "a": "x", "b": null}', JSON_LINES)
+    one = decode(b'{"instances": [{"b": null, "a": "x", "c": 1}]}', JSON)
+    other = decode(b'{"c": 1, "a": "x", "b": null}', JSON_LINES)
     assert one.dtype == other.dtype and one.dtype.names == ("a", "b", "c")
     assert str(one.tolist()) == str(other.tolist()) == "[('x', nan, 1)]"
-    assert payloads.decode(b'[{"a": 1, "b": 2}, {"b": 4, "a": 3}]', JSON)["b"].tolist() == [2, 4]
+    assert decode(b'[{"a": 1, "b": 2}, {"b": 4, "a": 3}]', JSON)["b"].tolist() == [2, 4]
     assert "row 2 has other keys" in refusal(b'[{"a": 1, "b": 2}, {"a": 3}]', JSON, ()).reason
     assert (
         "row 2 has a number that is not finite"
@@ -342,10 +343,10 @@ def test_records_of_a_model_without_a_declaration_are_the_same_in_any_order_of_t
     ],
 )
 def test_features_without_types_may_be_text(content_type: str, body: bytes) -> None:
-    inputs = payloads.decode(body, content_type, FEATURES, accepts_missing=True, accepts_text=True)
+    inputs = decode(body, content_type, FEATURES, accepts_missing=True, declare=Features)
     assert str(inputs.tolist()) == "[[22.0, 'male'], [nan, 'female']]"
     with pytest.raises(RequestError, match="row 2 has no finite number for 'a'"):
-        payloads.decode(body, content_type, FEATURES, accepts_text=True)
+        decode(body, content_type, FEATURES, declare=Features)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_a_model_without_features_gets_missing_values_only_if_it_accepts_them(
     content_type: str, body: bytes
 ) -> None:
     assert refusal(body, content_type, ()).reason == "row 1 has no finite number for value 2"
-    np.testing.assert_array_equal(payloads.decode(body, content_type, (), True), [[1, nan]])
+    np.testing.assert_array_equal(decode(body, content_type, (), True), [[1, nan]])
 
 
 def test_one_long_text_does_not_make_all_cells_long() -> None:
@@ -366,10 +367,10 @@ def test_one_long_text_does_not_make_all_cells_long() -> None:
 def test_a_batch_refuses_a_header_in_another_order_because_the_next_piece_has_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert payloads.decode(b"b,a\n2,1\n", CSV, FEATURES).tolist() == [[1, 2]]
+    assert decode(b"b,a\n2,1\n", CSV, FEATURES).tolist() == [[1, 2]]
     monkeypatch.setenv("SAGEMAKER_BATCH", "true")
-    assert payloads.decode(b"a,b\n1,2\n", CSV, FEATURES).tolist() == [[1, 2]]
-    assert "order a, b" in refusal(b"b,a\n2,1\n", CSV).reason
+    assert decode(b"a,b\n1,2\n", CSV, FEATURES).tolist() == [[1, 2]]
+    assert "in a batch the header must be a,b" in refusal(b"b,a\n2,1\n", CSV).reason
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -385,8 +386,8 @@ def test_json_lines_cost_at_most_one_and_a_half_times_the_same_rows_as_json() ->
     as_json = json.dumps([1] * count).encode()
     pairs = [
         (
-            seconds(lambda: payloads.decode(as_lines, JSON_LINES, ("a",))),
-            seconds(lambda: payloads.decode(as_json, JSON, ("a",))),
+            seconds(lambda: decode(as_lines, JSON_LINES, ("a",))),
+            seconds(lambda: decode(as_json, JSON, ("a",))),
         )
         for _ in range(5)
     ]

@@ -12,6 +12,7 @@ from byoc.batching import Batching
 from byoc.errors import RequestError
 from byoc.hooks import Headers, Request, Response
 from byoc.inputs import Images, Numbers, Table, Text, category, number
+from byoc.payloads.media_types import ALL
 from byoc.serving.loaded_model import LoadedModel
 
 ASGI = [(b"x-amzn-sagemaker-custom-attributes", b"trace=1"), (b"x-tenant", b"blue")]
@@ -155,13 +156,14 @@ def test_a_made_up_text_that_predict_refuses_does_not_stop_a_worker(
     assert "unknown word" in refused_at_load(load, capsys, INPUTS=Numbers("a"), predict=predict)
 
 
-@pytest.mark.parametrize(
-    "accept", ["application/json", "text/csv", "application/x-npy", "application/x-parquet"]
-)
+@pytest.mark.parametrize("accept", ALL)
 @pytest.mark.parametrize(
     "returned, reason",
     [
         ([object()], "predict() returned object: return numbers"),
+        ([{"label": {1, 2}}], "predict() returned set: return numbers"),
+        (np.array([b"x"]), "predict() returned an array of |S1"),
+        (np.array([np.longdouble("nan")]), "predict() returned an array of float128"),
         (np.array([1 + 1j]), "predict() returned an array of complex128"),
         ([1, 2], "predict() returned 2 predictions for 1 inputs"),
         ({"a": [1, 2]}, "predict() returned 2 predictions for 1 inputs"),

@@ -81,10 +81,10 @@ def test_a_plain_text_is_one_text_and_in_a_batch_one_per_line(monkeypatch: pytes
     [
         (JSON, b'{"inputs": ["x", 5]}', 400, "text 2 is 5; send a text"),
         (JSON, b'{"inputs": [null]}', 400, "text 1 is None"),
-        (JSON, b'{"inputs": []}', 400, "no items"),
+        (JSON, b'{"inputs": []}', 400, "holds nothing"),
         (JSON, b'{"nonsense": "x"}', 400, "text 1 is {'nonsense': 'x'}"),
         (JSON_LINES, b'"x"\n["y"]', 400, "text 2 is ['y']"),
-        (CSV, b"x\na, b\n", 400, "row 2 has 2 columns"),
+        (CSV, b"x\na, b\n", 400, "row 2 has 2 values; row 1 has 1"),
         (CSV, b'x\n""\n', 400, "text 2 is None"),
         (PLAIN, b"\xff", 400, "not valid utf-8"),
         ("image/png", b"x", 415, "text/plain, text/csv, application/json, application/jsonlines"),

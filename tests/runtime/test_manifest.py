@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byoc import manifest
+from byoc import inputs, manifest
 from byoc.inputs import Numbers, Table, Text, category, number
 
-SCHEMA = Table(a=number(), b=category("x", "y", optional=True)).schema()
+SCHEMA = inputs.schema(Table(a=number(), b=category("x", "y", optional=True)))
 
 
 def test_an_artifact_fits_the_image_that_wrote_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def changed(**changes: Any) -> Callable[[str], str]:
             ),
             "'x'",
         ),
-        (changed(inputs=Text().schema()), "expects text, model.py says table"),
+        (changed(inputs=inputs.schema(Text())), "expects text, model.py says table"),
         (changed(inputs=None), "expects nothing declared, model.py says table"),
         (changed(versions={"sklearn": "0.1"}), "written by sklearn 0.1"),
         (changed(versions={"sklearn": "0" * 50_000}), "written by sklearn 0"),
@@ -93,6 +93,6 @@ def test_an_older_artifact_that_names_columns_of_numbers_still_loads(tmp_path: P
     older = json.loads(file.read_text())
     del older["inputs"]
     file.write_text(json.dumps({**older, "features": ["a", "b"]}))
-    manifest.verify(tmp_path, Numbers("a", "b").schema())
+    manifest.verify(tmp_path, inputs.schema(Numbers("a", "b")))
     file.write_text(json.dumps({**older, "features": []}))
     manifest.verify(tmp_path, None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from byoc import payloads
+from bodies import decode
 from byoc.errors import RequestError
-from byoc.payloads.media_types import parse_content_type
+from byoc.payloads.media_types import negotiate, parse_content_type
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ from byoc.payloads.media_types import parse_content_type
 def test_the_answer_has_the_type_that_the_client_prefers(
     accept: str | None, content_type: str, chosen: str
 ) -> None:
-    assert payloads.negotiate(accept, content_type) == chosen
+    assert negotiate(accept, content_type) == chosen
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0"])
 def test_an_answer_that_the_client_cannot_read_is_refused(accept: str) -> None:
     with pytest.raises(RequestError) as refused:
-        payloads.negotiate(accept, "text/csv")
+        negotiate(accept, "text/csv")
     assert refused.value.status == 406
 
 
 @pytest.mark.parametrize("charset", ["klingon", "punycode", "unicode-escape", "x" * 10_000])
 def test_a_charset_that_is_not_for_text_is_refused_with_415(charset: str) -> None:
     with pytest.raises(RequestError, match="send utf-8") as refused:
-        payloads.decode(b"1,2", f"text/csv; charset={charset}")
+        decode(b"1,2", f"text/csv; charset={charset}")
     assert refused.value.status == 415
     assert len(refused.value.reason) < 300
 
@@ -47,7 +47,7 @@ def test_ten_thousand_unknown_charsets_leave_no_memory_behind() -> None:
     def refuse(numbers: range) -> None:
         for number in numbers:
             with pytest.raises(RequestError):
-                payloads.decode(b"1,2", f"text/csv; charset=unknown-{number}")
+                decode(b"1,2", f"text/csv; charset=unknown-{number}")
 
     refuse(range(100))
     tracemalloc.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,3 +83,13 @@ def test_an_empty_variable_counts_as_unset(source: Path) -> None:
     unset = python(source, "-c", show)
     assert unset.returncode == 0, unset.stderr
     assert python(source, "-c", show, **dict.fromkeys(VARIABLES, "")).stdout == unset.stdout
+
+
+def test_a_transform_job_s_strategy_is_named_only_where_the_user_chose_one(source: Path) -> None:
+    show = (
+        "import json; from byoc.serving.settings import read; print(json.dumps(read().execution_parameters))"
+    )
+    answered = json.loads(python(source, "-c", show).stdout)
+    assert answered.keys() == {"MaxConcurrentTransforms", "MaxPayloadInMB"}
+    chosen = json.loads(python(source, "-c", show, SAGEMAKER_BATCH_STRATEGY="SINGLE_RECORD").stdout)
+    assert chosen == {**answered, "BatchStrategy": "SINGLE_RECORD"}

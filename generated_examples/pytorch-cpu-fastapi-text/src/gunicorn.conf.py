@@ -27,6 +27,7 @@ preload_app = gunicorn_hooks.is_shared(_settings)
 on_starting = gunicorn_hooks.on_starting
 post_fork = gunicorn_hooks.post_fork
 post_worker_init = gunicorn_hooks.post_worker_init
+worker_exit = gunicorn_hooks.worker_exit
 # A worker whose event loop has stood still for longer than SageMaker waits for an answer is replaced.
 timeout = _settings.timeout_seconds + 5
 graceful_timeout = settings.DRAIN_SECONDS

@@ -66,8 +66,8 @@ def batch_variables(evidence: Evidence) -> Verdict:
     "B-04",
     Area.BATCH,
     why="A transform job asks before its first request; a hang or a wrong answer delays or misleads it.",
-    fix='{"MaxConcurrentTransforms": 8, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}; their product'
-    " is at most 100 MB.",
+    fix='{"MaxConcurrentTransforms": 8, "MaxPayloadInMB": 6}; their product is at most 100 MB. BatchStrategy'
+    " may be left out: SageMaker then takes its default.",
     page=PAGE,
     needs=(TRANSFORM,),
 )
@@ -95,7 +95,7 @@ def _wrong(answer: Exchange) -> str | None:
     payload = found.get("MaxPayloadInMB")
     if type(transforms) is not int or transforms < 1:
         return f"MaxConcurrentTransforms is {transforms!r}"
-    if strategy not in ("MULTI_RECORD", "SINGLE_RECORD"):
+    if strategy not in (None, "MULTI_RECORD", "SINGLE_RECORD"):
         return f"BatchStrategy is {strategy!r}, neither MULTI_RECORD nor SINGLE_RECORD"
     if type(payload) is not int or not 0 <= payload <= 100:
         return f"MaxPayloadInMB is {payload!r}"

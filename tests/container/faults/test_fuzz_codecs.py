@@ -23,7 +23,10 @@ sys.path.insert(0, str(SRC))
 
 from byoc import payloads  # noqa: E402
 from byoc.errors import RequestError  # noqa: E402
-from byoc.payloads import decoding  # noqa: E402
+from byoc.inputs import Numbers  # noqa: E402
+from byoc.payloads import encoding, tables  # noqa: E402
+from byoc.payloads.media_types import ALL, JSON_LINES, NPY, negotiate  # noqa: E402
+from byoc.payloads.media_types import CSV as CSV_TYPE  # noqa: E402
 
 SECONDS = 2
 
@@ -32,7 +35,8 @@ def decode(request: Request, features: list[str]) -> Any:
     """The array; None where the request was refused as it should be."""
     began = time.perf_counter()
     try:
-        return payloads.decode(request.body, request.content_type, features)
+        decoder = payloads.decoder(Numbers(*features) if features else None)
+        return decoder(request.body, request.content_type)
     except RequestError as error:
         refused = error
     finally:
@@ -74,7 +78,7 @@ def test_without_named_features_a_body_becomes_an_array_of_plain_values_or_is_re
 def test_the_fast_csv_parser_reads_what_the_careful_one_reads(body: bytes) -> None:
     careful = decode(Request("csv", body), NAMES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "LARGE_CHARACTERS", 0)
+        patch.setattr(tables, "FEW_CHARACTERS", 0)
         fast = decode(Request("csv", body), NAMES)
     assert (careful is None) == (fast is None), (careful, fast)
     if careful is not None:
@@ -85,10 +89,10 @@ def test_the_fast_csv_parser_reads_what_the_careful_one_reads(body: bytes) -> No
 @given(accept=accepts, content_type=st.builds(str.__add__, st.sampled_from([CSV, "a/b", ""]), charsets))
 def test_accept_chooses_a_type_that_can_be_written_or_is_refused(accept: str, content_type: str) -> None:
     try:
-        chosen, status = payloads.negotiate(accept, content_type), 200
+        chosen, status = negotiate(accept, content_type), 200
     except RequestError as error:
-        chosen, status = payloads.CSV, error.status
-    assert chosen in payloads.ALL
+        chosen, status = CSV_TYPE, error.status
+    assert chosen in ALL
     assert status in (200, 406, 415)
 
 
@@ -105,13 +109,13 @@ predictions = st.one_of(
 
 
 @few(500)
-@given(values=predictions, media_type=st.sampled_from(payloads.ALL))
+@given(values=predictions, media_type=st.sampled_from(ALL))
 def test_predictions_are_written_one_for_each_row_or_refused(values: Sized, media_type: str) -> None:
     try:
-        body = payloads.encode(values, media_type)
+        body = encoding.encode(values, media_type)
     except (RequestError, ValueError, TypeError):
         return  # a 406, or the model's mistake: its 500 is right
-    if media_type == payloads.NPY:
+    if media_type == NPY:
         assert len(np.load(io.BytesIO(body), allow_pickle=False)) == len(values)
-    elif media_type == payloads.JSON_LINES:
+    elif media_type == JSON_LINES:
         assert body.count(b"\n") == len(values)

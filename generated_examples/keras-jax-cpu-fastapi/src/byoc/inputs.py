@@ -16,11 +16,6 @@ class Column:
     optional: bool = False
     values: tuple[str, ...] = ()
 
-    def schema(self, name: str) -> dict[str, Any]:
-        """This column as JSON."""
-        described: dict[str, Any] = {"name": name, "type": self.type, "optional": self.optional}
-        return {**described, "values": list(self.values)} if self.values else described
-
 
 def number(*, optional: bool = False) -> Column:
     """A finite number: float64, NaN where it is missing."""
@@ -63,12 +58,7 @@ class Numbers:
 
     def __init__(self, *names: str, missing: bool = False) -> None:
         self.names = _names("Numbers", names)
-        self.missing = missing
-
-    def schema(self) -> dict[str, Any]:
-        """The declaration as JSON."""
-        columns = [number(optional=self.missing).schema(name) for name in self.names]
-        return {"type": "numbers", "columns": columns}
+        self.columns = dict.fromkeys(names, number(optional=missing))
 
 
 class Features(Numbers):
@@ -94,19 +84,10 @@ class Table:
                 )
         if len(self.columns) < len(columns or {}) + len(named):
             raise ValueError("Table names a column twice")
-        self.required = tuple(name for name, column in self.columns.items() if not column.optional)
-
-    def schema(self) -> dict[str, Any]:
-        """The declaration as JSON."""
-        return {"type": "table", "columns": [column.schema(name) for name, column in self.columns.items()]}
 
 
 class Text:
     """`predict` gets a list of str, one per text."""
-
-    def schema(self) -> dict[str, Any]:
-        """The declaration as JSON."""
-        return {"type": "text"}
 
 
 class Media:
@@ -117,20 +98,12 @@ class Media:
             raise ValueError('Media needs the media types that it takes: Media("image/*", "audio/wav")')
         self.media_types = tuple(media_type.lower() for media_type in media_types)
 
-    def schema(self) -> dict[str, Any]:
-        """The declaration as JSON."""
-        return {"type": "media", "media_types": list(self.media_types)}
-
 
 class Images(Media):
     """`predict` gets a list of PIL.Image.Image, one per image; requirements.txt must name pillow."""
 
     def __init__(self) -> None:
         super().__init__("image/*", "application/x-image")
-
-    def schema(self) -> dict[str, Any]:
-        """The declaration as JSON."""
-        return {"type": "images"}
 
 
 Inputs = Numbers | Table | Text | Media
@@ -153,7 +126,18 @@ def declared(module: ModuleType) -> Inputs | None:
 
 def schema(inputs: Inputs | None) -> dict[str, Any] | None:
     """The declaration as JSON; None for a model without one."""
-    return inputs.schema() if inputs else None
+    if inputs is None:
+        return None
+    kind = "numbers" if isinstance(inputs, Numbers) else type(inputs).__name__.lower()
+    described: dict[str, Any] = {"type": kind}
+    if isinstance(inputs, (Numbers, Table)):
+        described["columns"] = columns = []
+        for name, column in inputs.columns.items():
+            values = {"values": list(column.values)} if column.values else {}
+            columns.append({"name": name, "type": column.type, "optional": column.optional, **values})
+    elif type(inputs) is Media:
+        described["media_types"] = list(inputs.media_types)
+    return described
 
 
 def _names(kind: str, names: Sequence[str]) -> tuple[str, ...]:

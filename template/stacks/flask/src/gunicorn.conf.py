@@ -21,6 +21,7 @@ preload_app = gunicorn_hooks.is_shared(_settings)
 on_starting = gunicorn_hooks.on_starting
 post_fork = gunicorn_hooks.post_fork
 post_worker_init = gunicorn_hooks.post_worker_init
+worker_exit = gunicorn_hooks.worker_exit
 # Longer than nginx waits, which waits longer than SageMaker: whoever gives up first can tell the client why.
 timeout = _settings.timeout_seconds + 20
 graceful_timeout = settings.DRAIN_SECONDS

@@ -1,54 +1,38 @@
 """Requests become inputs and predictions become responses, by media type (S-26, B-10)."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from byoc.inputs import Features, Images, Inputs, Numbers, Table, Text
-from byoc.payloads.decoding import Array, decode
-from byoc.payloads.encoding import PredictionsError, encode, normalised
-from byoc.payloads.items import decode_media, decode_text, decode_undeclared
-from byoc.payloads.media_types import ALL, CSV, JSON, JSON_LINES, NPY, PARQUET, negotiate
+from byoc.inputs import Features, Images, Inputs, Media, Numbers, Table, Text
+from byoc.payloads.media_types import JSON_LINES as JSON_LINES  # for tests/test_model.py
 
-__all__ = [
-    "ALL",
-    "CSV",
-    "JSON",
-    "JSON_LINES",
-    "NPY",
-    "PARQUET",
-    "Array",
-    "PredictionsError",
-    "decode",
-    "decoder",
-    "encode",
-    "is_untyped",
-    "negotiate",
-    "neutral",
-    "normalised",
-]
+# One of Arrow's allocators would start a thread, and a process with threads must not be forked.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
 def decoder(inputs: Inputs | None, accepts_missing: bool = False) -> Callable[[bytes, str | None], Any]:
-    """From a body and its Content-Type to what `predict` gets. Imports what that needs."""
-    if inputs is None:
-        return partial(decode_undeclared, accepts_missing=accepts_missing)
-    if isinstance(inputs, Numbers):
-        numbers = partial(decode, features=inputs.names, accepts_missing=inputs.missing)
-        return partial(numbers, accepts_text=True) if isinstance(inputs, Features) else numbers
-    if isinstance(inputs, Table):
-        from byoc.payloads import tables
+    """From a body and its Content-Type to what `predict` gets. Imports what that needs now."""
+    # Always: scikit-learn asks in each prediction whether it was given one of Arrow's tables, and fails in
+    # one thread while another imports pyarrow.
+    from byoc.payloads import items, tables, undeclared
 
-        if inputs.dataframe:
-            import pandas  # noqa: F401 - not in the first request
-        return partial(tables.decode, table=inputs)
-    if isinstance(inputs, Text):
-        return partial(decode_text, declared=inputs)
+    if isinstance(inputs, Table) and inputs.dataframe:
+        import pandas  # noqa: F401
     if isinstance(inputs, Images):
-        import PIL.Image  # noqa: F401 - not in the first request
-    return partial(decode_media, declared=inputs)
+        import PIL.Image  # noqa: F401
+    if isinstance(inputs, Features):
+        return partial(undeclared.decode_features, declared=inputs)
+    if isinstance(inputs, (Numbers, Table)):
+        return partial(tables.decode, declared=inputs)
+    if isinstance(inputs, Text):
+        return partial(items.decode_text, declared=inputs)
+    if isinstance(inputs, Media):
+        return partial(items.decode_media, declared=inputs)
+    return partial(undeclared.decode, accepts_missing=accepts_missing)
 
 
 def is_untyped(inputs: Any) -> bool:
@@ -58,10 +42,8 @@ def is_untyped(inputs: Any) -> bool:
 
 def neutral(inputs: Inputs | None) -> Any:
     """One input for a worker's first prediction; None where none can be made up."""
-    if isinstance(inputs, Numbers):
-        return np.zeros((1, len(inputs.names)))
-    if isinstance(inputs, Table):
-        from byoc.payloads import tables
+    from byoc.payloads import tables
 
+    if isinstance(inputs, (Numbers, Table)):
         return tables.neutral(inputs)
     return ["text"] if isinstance(inputs, Text) else None

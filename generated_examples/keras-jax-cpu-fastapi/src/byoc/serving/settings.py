@@ -129,13 +129,17 @@ def _workers(mode: str) -> tuple[int, str]:
 
 
 def _execution_parameters(environment: Mapping[str, str], concurrency: int) -> dict[str, int | str]:
-    """What a transform job uses unless its user chose otherwise (B-03, B-04)."""
+    """What a transform job uses unless its user chose otherwise (B-03, B-04).
+
+    The strategy is left to SageMaker's default: its local mode refuses the documented spelling.
+    """
     payload = _whole(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", 6, least=UNLIMITED)
     # SageMaker refuses more than 100 MB in flight (B-07).
     fitting = max(1, min(concurrency, 100 // payload)) if payload else 1
-    strategy = environment.get("SAGEMAKER_BATCH_STRATEGY") or "MULTI_RECORD"
     transforms = _whole(environment, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", fitting)
-    return {"MaxConcurrentTransforms": transforms, "BatchStrategy": strategy, "MaxPayloadInMB": payload}
+    strategy = environment.get("SAGEMAKER_BATCH_STRATEGY")
+    chosen = {"BatchStrategy": strategy} if strategy else {}
+    return {"MaxConcurrentTransforms": transforms, "MaxPayloadInMB": payload, **chosen}
 
 
 def _whole(

@@ -4,6 +4,7 @@ Workers share the memory of what is loaded before the fork, and a worker that di
 threads and GPU contexts do not survive a fork.
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -25,6 +26,7 @@ EACH_VARIABLE = "BYOC_LOAD_IN_EACH_WORKER"
 HEARTBEAT_SECONDS = 1.0
 
 _loaded = threading.Event()
+_finished = threading.Event()
 _kept: list[socket.socket] = []
 
 
@@ -77,6 +79,21 @@ def post_worker_init(worker: Any) -> None:
     """Run in a worker that is about to accept requests."""
     _loaded.set()
     _report(READY)
+
+
+def worker_exit(arbiter: Any, worker: Any) -> None:
+    """Run in a worker that ends."""
+    if isinstance(leaving := sys.exception(), SystemExit) and not leaving.code:
+        _finished.set()
+
+
+@atexit.register  # before any other, so it runs after them
+def _leave() -> None:
+    """End a worker at once: the interpreter would write to all shared memory, which takes up to 3 s."""
+    if _finished.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _report(state: str, reason: str = "") -> None:

@@ -15,19 +15,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from byoc.errors import RequestError
-from byoc.payloads.decoding import Array
 from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET
 
-# What model.predict may return: one prediction for each row, or a dict of columns, a DataFrame or a tensor.
+Array = NDArray[Any]
 Predictions = Array | Sequence[Any]
 
 # From this many predictions on, Arrow is faster at writing whole numbers.
 MANY_ROWS = 10_000
-# Arrays of truth values, numbers and text.
-PLAIN_KINDS = "biufU"
 
 
 class PredictionsError(TypeError):
@@ -39,11 +37,7 @@ def normalised(predictions: Any, count: int | None) -> Predictions:
 
     A DataFrame and a dict of columns become a record for each row. Raises PredictionsError.
     """
-    if not isinstance(predictions, (list, np.ndarray)):
-        predictions = _listed(predictions)
-    elif isinstance(predictions, np.ndarray) and not predictions.ndim:
-        raise _unknown(predictions)
-    listed: Predictions = predictions
+    listed = predictions if isinstance(predictions, list) else _listed(predictions)
     if count is not None and len(listed) != count:
         raise PredictionsError(f"predict() returned {len(listed)} predictions for {count} inputs")
     return listed
@@ -82,39 +76,44 @@ def encode(predictions: Predictions, media_type: str) -> bytes:
     Raises PredictionsError for predictions of an unknown type, and RequestError 406 for known ones that this
     media type cannot hold.
     """
-    if isinstance(predictions, np.ndarray) and predictions.dtype.kind in PLAIN_KINDS:
+    if isinstance(predictions, np.ndarray) and _is_plain(predictions):
         if media_type == NPY:
             return _save(predictions)
         if media_type == CSV and predictions.ndim == 1:
             return _encode_csv_column(predictions)
     try:
-        if not isinstance(predictions, (list, np.ndarray)):
-            predictions = _listed(predictions)
-        return ENCODERS[media_type](_plain(predictions))
+        return ENCODERS[media_type](_plain(normalised(predictions, None), keeps_nan=media_type == NPY))
     except (ValueError, OverflowError, pyarrow.ArrowException):
         raise RequestError(406, f"{media_type} cannot hold these predictions; ask for {JSON}") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, keeps_nan: bool) -> Any:
     """Predictions in Python's own types. Raises PredictionsError for what no media type can hold."""
-    if value is None or type(value) in (float, str, int, bool):
+    if type(value) is float:
+        return value if keeps_nan or math.isfinite(value) else None
+    if value is None or type(value) in (str, int, bool):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.kind in PLAIN_KINDS:
+        if _is_plain(value) and (value.dtype.kind != "f" or np.isfinite(value).all()):
             return value.tolist()
-        if value.dtype == object:
-            return _plain(value.tolist())
+        if _is_plain(value) or value.dtype == object:
+            return _plain(value.tolist(), keeps_nan)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, keeps_nan) for item in value]
     if type(value) is dict and all(isinstance(key, (str, int, np.integer)) for key in value):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, keeps_nan) for key, item in value.items()}
     if isinstance(value, BaseModel):
-        return _plain(value.model_dump())
+        return _plain(value.model_dump(), keeps_nan)
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return _plain(asdict(value), keeps_nan)
     if (array := _array(value)) is not value:
-        return _plain(array)
+        return _plain(array, keeps_nan)
     raise _unknown(value)
+
+
+def _is_plain(array: Array | np.generic) -> bool:
+    """Whether these are truth values, numbers or text."""
+    return array.dtype.kind in "biufU" and array.dtype != np.longdouble
 
 
 def _unknown(value: object) -> PredictionsError:
@@ -123,14 +122,10 @@ def _unknown(value: object) -> PredictionsError:
 
 
 def _encode_csv(rows: list[Any]) -> bytes:
-    rows = _finite(rows)
     if rows and isinstance(rows[0], dict):
-        names = _names(rows)
-        rows = [[row[name] for name in names] for row in rows]
+        rows = list(map(list, zip(*_columns(rows).values(), strict=True)))
     lines = [row if isinstance(row, list) else [row] for row in rows]
-    if len(set(map(len, lines))) > 1 or any(
-        isinstance(cell, (list, dict)) for line in lines for cell in line
-    ):
+    if len(set(map(len, lines))) > 1 or any(isinstance(c, (list, dict)) for line in lines for c in line):
         raise ValueError("the rows differ, or a cell holds several values")
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
@@ -138,8 +133,7 @@ def _encode_csv(rows: list[Any]) -> bytes:
 
 
 def _encode_csv_column(predictions: Array) -> bytes:
-    many_integers = len(predictions) >= MANY_ROWS and predictions.dtype.kind in "iu"
-    if many_integers and predictions.dtype.isnative:
+    if len(predictions) >= MANY_ROWS and predictions.dtype.kind in "iu" and predictions.dtype.isnative:
         from pyarrow import csv as arrow_csv  # imported here, because small requests do without
 
         # Arrow writes whole numbers as Python does, but 1 for 1.0.
@@ -147,23 +141,23 @@ def _encode_csv_column(predictions: Array) -> bytes:
         table = pyarrow.table({"prediction": predictions})
         arrow_csv.write_csv(table, out, arrow_csv.WriteOptions(include_header=False))
         return bytes(out.getvalue())
-    values = predictions.tolist()
+    values = _plain(predictions, keeps_nan=False)
     text = "\n".join(map(str, values)) + "\n"
-    if predictions.dtype.kind == "f" and "n" in text:  # NaN or infinity
-        return _encode_csv(values)
-    # Labels that are not empty and hold none of these need no quotes.
+    # Numbers, and labels that are not empty and hold none of these, need no quotes.
     is_simple = text.count("\n") == len(values) and not any(mark in text for mark in ("\n\n", ",", '"', "\r"))
-    if is_simple and not text.startswith("\n"):
-        return text.encode()
-    return _encode_csv(values)
+    return text.encode() if is_simple and text[0] != "\n" and None not in values else _encode_csv(values)
 
 
 def _encode_json(rows: list[Any]) -> bytes:
-    return _dump_json({"predictions": rows}) + b"\n"
+    return _dump_json({"predictions": rows})
 
 
 def _encode_json_lines(rows: list[Any]) -> bytes:
-    return b"".join(_dump_json(row) + b"\n" for row in rows)
+    return b"".join(map(_dump_json, rows))
+
+
+def _dump_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def _encode_npy(rows: list[Any]) -> bytes:
@@ -182,37 +176,16 @@ def _save(array: Array) -> bytes:
 def _encode_parquet(rows: list[Any]) -> bytes:
     from pyarrow import parquet
 
-    rows = _finite(rows)
-    if rows and isinstance(rows[0], dict):
-        columns = {name: [row[name] for row in rows] for name in _names(rows)}
-    else:
-        columns = {"prediction": rows}
     out = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns), out)
+    is_records = rows and isinstance(rows[0], dict)
+    parquet.write_table(pyarrow.table(_columns(rows) if is_records else {"prediction": rows}), out)
     return out.getvalue()
 
 
-def _names(rows: list[Any]) -> list[str]:
-    """The columns of records, which all must have."""
-    if any(not isinstance(row, dict) or row.keys() != rows[0].keys() for row in rows):
+def _columns(records: list[Any]) -> dict[str, list[Any]]:
+    if any(not isinstance(record, dict) or record.keys() != records[0].keys() for record in records):
         raise ValueError("the records have different keys")
-    return list(rows[0])
-
-
-def _dump_json(value: Any) -> bytes:
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for each number that JSON cannot hold."""
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: [record[name] for record in records] for name in records[0]}
 
 
 ENCODERS: Mapping[str, Callable[[list[Any]], bytes]] = {

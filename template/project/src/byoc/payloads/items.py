@@ -1,20 +1,19 @@
-"""Requests become lists of texts, images or other bytes, one item for each prediction (B-10)."""
+"""Bodies become lists of texts, images or other bytes, one item for each prediction (B-10)."""
 
 import base64
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from byoc.errors import RequestError
 from byoc.inputs import Images, Media, Text
-from byoc.payloads import decoding
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType, parse_content_type
+from byoc.payloads import bodies
+from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType
 
 PLAIN = "text/plain"
+ANY = "application/octet-stream"
 # Keys under which clients send several items, or one.
 KEYS = ("instances", "inputs", "text", "texts", "images", "image", "data")
 # Pillow would start other programs for some formats.
@@ -23,10 +22,10 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 def decode_text(body: bytes, content_type: str | None, declared: Text) -> list[str]:
     """Decode a body to texts. Raises RequestError 400 for a bad body, 415 for an unknown type."""
-    texts = _filled(decoding.read(body, content_type, TEXT_DECODERS, declared))
+    texts: list[str] = _filled(bodies.read(body, content_type, TEXT_DECODERS, declared))
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise decoding.bad_body(f"text {number} is {repr(text)[:200]}; send a text")
+            raise bodies.bad_body(f"text {number} is {repr(text)[:200]}; send a text")
     return texts
 
 
@@ -35,34 +34,20 @@ def decode_media(body: bytes, content_type: str | None, declared: Media) -> list
 
     Raises RequestError 400 for a bad body or image, 413 for too many pixels, 415 for an unknown type.
     """
-    types = (*declared.media_types, "application/octet-stream")
-    decoders = {**dict.fromkeys(types, _whole), JSON: _from_json, JSON_LINES: _from_json_lines}
-    items = _filled(decoding.read(body, content_type, decoders, declared))
-    items = [
-        item if isinstance(item, bytes) else _from_base64(item, n) for n, item in enumerate(items, start=1)
-    ]
+    types = dict.fromkeys((*declared.media_types, ANY), whole)
+    decoders = {**types, JSON: _from_json, JSON_LINES: _from_json_lines}
+    sent = _filled(bodies.read(body, content_type, decoders, declared))
+    items = [item if isinstance(item, bytes) else _from_base64(item, n) for n, item in enumerate(sent, 1)]
     return _images(items) if isinstance(declared, Images) else items
 
 
-def decode_undeclared(body: bytes, content_type: str | None, accepts_missing: bool = False) -> decoding.Array:
-    """Decode a body for a model without a declaration: texts [n], bytes as objects [n], or what it holds."""
-    media_type = parse_content_type(content_type).media_type
-    if media_type == PLAIN:
-        return decoding.text_array(np.array(decode_text(body, content_type, Text()), dtype=object))
-    if media_type.startswith("image/") or media_type in ("application/x-image", "application/octet-stream"):
-        items = np.empty(1, dtype=object)
-        items[0] = np.bytes_(decoding.read(body, content_type, {media_type: _whole}, None)[0])
-        return items
-    return decoding.decode(body, content_type, (), accepts_missing)
-
-
-def _filled(items: list[Any]) -> list[Any]:
-    if not items:
-        raise decoding.bad_body("the body holds no items")
+def _filled(items: Any) -> Any:
+    if not len(items):
+        raise bodies.bad_body("the body holds nothing")
     return items
 
 
-def _whole(body: bytes, kind: ContentType, declared: Any) -> list[bytes]:
+def whole(body: bytes, kind: ContentType, declared: Any) -> list[bytes]:
     return [body]
 
 
@@ -73,30 +58,30 @@ def _plain(body: bytes, kind: ContentType, declared: Text) -> list[str]:
     return [line.rstrip("\r") for line in text.split("\n") if line.strip()]  # batch transform splits a file
 
 
-def _from_csv(body: bytes, kind: ContentType, declared: Text) -> list[Any]:
+def csv_rows(body: bytes, kind: ContentType) -> list[list[str]]:
+    """The rows of a CSV whose columns have no names; its header is one only if the client says so."""
     text = body.decode(kind.charset).removeprefix("\ufeff")
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     for number, row in enumerate(rows, start=1):
-        if len(row) != 1:
-            raise decoding.bad_body(
-                f"row {number} has {len(row)} columns; send one, and quote texts with a comma"
-            )
-    return [row[0] or None for row in rows[kind.header == "present" :]]
+        if len(row) != len(rows[0]):
+            raise bodies.bad_body(f"row {number} has {len(row)} values; row 1 has {len(rows[0])}")
+    return rows[kind.header == "present" :]
+
+
+def _from_csv(body: bytes, kind: ContentType, declared: Text) -> list[Any]:
+    rows = csv_rows(body, kind)
+    if rows and len(rows[0]) > 1:
+        raise bodies.bad_body(f"a row has {len(rows[0])} columns; send one, and quote texts with a comma")
+    return [row[0] or None for row in rows]
 
 
 def _from_json(body: bytes, kind: ContentType, declared: Any) -> list[Any]:
-    items = _unwrapped(decoding.parse_json(body, kind))
-    return [_unwrapped(item) for item in items] if isinstance(items, list) else [items]
+    items = bodies.unwrapped(bodies.parse_json(body, kind), KEYS)
+    return [bodies.unwrapped(item, KEYS) for item in items] if isinstance(items, list) else [items]
 
 
 def _from_json_lines(body: bytes, kind: ContentType, declared: Any) -> list[Any]:
-    return [_unwrapped(line) for line in decoding.parse_json_lines(body, kind, KEYS)]
-
-
-def _unwrapped(value: Any) -> Any:
-    """What a client sent under one of the usual keys."""
-    found = [key for key in KEYS if key in value] if isinstance(value, dict) else []
-    return value[found[0]] if len(found) == 1 else value
+    return [bodies.unwrapped(line, KEYS) for line in bodies.parse_json_lines(body, kind)]
 
 
 def _from_base64(item: Any, number: int) -> bytes:
@@ -106,12 +91,12 @@ def _from_base64(item: Any, number: int) -> bytes:
             raise ValueError
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise decoding.bad_body(
+        raise bodies.bad_body(
             f'item {number} is no base64; send {{"b64": "..."}} or a string of it'
         ) from None
 
 
-def _images(items: list[bytes]) -> list[Any]:
+def _images(items: Sequence[bytes]) -> list[Any]:
     from PIL import Image  # only models that declare Images() have it
 
     images = []
@@ -125,7 +110,7 @@ def _images(items: list[bytes]) -> list[Any]:
         except Image.DecompressionBombError:
             pixels = most + 1
         except Exception as error:  # each format has its own exceptions
-            raise decoding.bad_body(f"image {number} cannot be read: {decoding.one_line(error)}") from None
+            raise bodies.bad_body(f"image {number} cannot be read: {bodies.one_line(error)}") from None
         if pixels > most:
             raise RequestError(413, f"the images have more than {most} pixels; send smaller ones, or fewer")
         images.append(image)

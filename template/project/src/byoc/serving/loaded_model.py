@@ -21,6 +21,7 @@ from byoc.batching import Batcher
 from byoc.errors import RequestError
 from byoc.hooks import RawHeaders, Response
 from byoc.machine import MIB
+from byoc.payloads import encoding, media_types
 from byoc.processes import say
 from byoc.serving import gunicorn_hooks, settings
 from byoc.serving.settings import Settings
@@ -107,7 +108,7 @@ class LoadedModel:
     ) -> Response:
         started = time.perf_counter()
         with self._watch:
-            media_type = "" if self._encode_hook else payloads.negotiate(accept, content_type)
+            media_type = "" if self._encode_hook else media_types.negotiate(accept, content_type)
             if self._decode_hook:
                 model_inputs, count = self._decode_hook(body, content_type, headers), None
             else:
@@ -129,7 +130,7 @@ class LoadedModel:
             if self._encode_hook:
                 response = self._encode_hook(predictions, accept)
             else:
-                answer = payloads.encode(payloads.normalised(predictions, count), media_type)
+                answer = encoding.encode(encoding.normalised(predictions, count), media_type)
                 response = Response(answer, media_type)
         seconds = time.perf_counter() - started
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
@@ -139,7 +140,7 @@ class LoadedModel:
 
     def _predict(self, model_inputs: Any) -> Any:
         """What can be divided among the requests of a batch."""
-        return payloads.normalised(self._module.predict(self._model, model_inputs), None)
+        return encoding.normalised(self._module.predict(self._model, model_inputs), None)
 
     def _warm_up(self, declared: inputs.Inputs | None) -> None:
         """Frameworks compile on first use, and a ready model has answered (S-14)."""
@@ -156,7 +157,7 @@ class LoadedModel:
     def refused(self, error: BaseException) -> Response:
         """The response to a request that failed: the client's errors go to the client, others to the log."""
         if not isinstance(error, RequestError):
-            if isinstance(error, payloads.PredictionsError):
+            if isinstance(error, encoding.PredictionsError):
                 say(str(error))
             else:
                 traceback.print_exception(error)

@@ -1,0 +1,144 @@
+"""Bodies are read by media type, and JSON in each of its usual forms (B-10)."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from byoc.errors import RequestError
+from byoc.payloads.media_types import ContentType, parse_content_type
+
+# Keys under which clients send rows.
+ROW_KEYS = ("instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data")
+# A small body must not become a large array: at most this many bytes for each of its bytes, or in all.
+EXPANSION = 16
+EXPANDED_BYTES = 64 * 1024 * 1024
+
+
+def read(
+    body: bytes, content_type: str | None, decoders: Mapping[str, Callable[..., Any]], declared: Any
+) -> Any:
+    """Call the decoder of a body's media type. Raises RequestError 400 or 415."""
+    kind = parse_content_type(content_type)
+    decoder = decoders.get(kind.media_type) or decoders.get(kind.media_type.partition("/")[0] + "/*")
+    if decoder is None:
+        known = ", ".join(decoders)
+        raise RequestError(415, f"Content-Type {kind.media_type[:200]!r} is not accepted; send {known}")
+    if not body or body.isspace():
+        raise bad_body("the request has no body")
+    try:
+        return decoder(body, kind, declared)
+    except RequestError:
+        raise
+    except UnicodeDecodeError:
+        raise bad_body(f"the body is not valid {kind.charset}") from None
+    except Exception as error:  # each parser has its own exceptions; all of them mean a bad body
+        raise bad_body(f"the body is not valid {kind.media_type}: {one_line(error)}") from None
+
+
+def parse_json(body: bytes, kind: ContentType) -> Any:
+    """A body of JSON."""
+    try:
+        return json.loads(body.decode(kind.charset))
+    except json.JSONDecodeError as error:
+        hint = "; one value per line is application/jsonlines" if error.msg == "Extra data" else ""
+        raise ValueError(f"{error}{hint}") from None
+
+
+def parse_json_lines(body: bytes, kind: ContentType) -> list[Any]:
+    """One value for each line of a body that is not blank."""
+    lines = [line for line in body.decode(kind.charset).split("\n") if line.strip()]
+    # All at once, as one JSON array: line by line takes ten times as long.
+    values: list[Any] = json.loads("[" + ",\n".join(lines) + "]")
+    if len(values) != len(lines):
+        raise bad_body("each line must be one JSON value")
+    return values
+
+
+def unwrapped(value: Any, keys: Sequence[str]) -> Any:
+    """What a client sent under one of these keys."""
+    found = [key for key in keys if key in value] if isinstance(value, dict) else []
+    return value[found[0]] if len(found) == 1 else value
+
+
+def rows(value: Any, names: Sequence[str]) -> Any:
+    """The rows of a JSON value, each a list of its cells in the order of `names`, if there are any.
+
+    The value is a list of rows, a row, a record, columns, {"columns": ..., "data": ...}, or one of these
+    under a key. A row may be a record too, or the only cell.
+    """
+    if isinstance(value, str) and not names:
+        return [value]
+    if isinstance(value, list):
+        is_row = len(names) > 1 and value and not any(isinstance(cell, (list, dict)) for cell in value)
+        return lists([value] if is_row else value, names)
+    if not isinstance(value, dict):
+        raise bad_body("the JSON body must be an object or a list")
+    if named := [name for name in names if name in value]:
+        columns = [value[name] for name in named]
+        if not all(isinstance(column, list) for column in columns):
+            return lists([value], names)
+        if len(set(map(len, columns))) > 1:
+            raise bad_body(f"all columns must have the same length: {', '.join(named)[:500]}")
+        return lists([dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)], names)
+    if "columns" in value and "data" in value:
+        sent = value["columns"]
+        if any(len(row) != len(sent) for row in value["data"]):
+            raise bad_body("each row must have one value for each named column")
+        if not names:
+            return value["data"]
+        positions(sent, [name for name in names if name in sent])
+        return lists([dict(zip(sent, row, strict=True)) for row in value["data"]], names)
+    if (inner := unwrapped(value, ROW_KEYS)) is not value:
+        return rows(inner, names)
+    record = f" with records of {', '.join(names)[:500]}" if names else ""
+    raise bad_body(f'send {{"instances": [...]}} or {{"inputs": [...]}}{record}')
+
+
+def lists(values: list[Any], names: Sequence[str]) -> Any:
+    """The same rows as lists in the order of `names`; what is no row of theirs is refused."""
+    if not names or (set(map(type, values)) == {list} and set(map(len, values)) == {len(names)}):
+        return values
+    found = []
+    for number, row in enumerate(values, start=1):
+        cells = row
+        if isinstance(row, dict):
+            if row.keys().isdisjoint(names):
+                cells = unwrapped(row, ROW_KEYS)
+            else:
+                cells = [row.get(name) for name in names]
+        cells = cells if isinstance(cells, list) else [cells]
+        if len(cells) != len(names) or isinstance(cells[0], dict):
+            raise bad_body(f"row {number} must be a record or a list of {listed_values(names)}")
+        found.append(cells)
+    return found
+
+
+def positions(sent: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Positions of the wanted columns among the client's; others are left out."""
+    names = set(wanted)
+    if not names:
+        raise bad_body(f"none of the columns {', '.join(map(str, sent))[:500]} is declared")
+    found = [(name, position) for position, name in enumerate(sent) if name in names]
+    places = dict(found)
+    if missing := [name for name in wanted if name not in places]:
+        raise bad_body(f"column {missing[0]!r} is missing; each row must have {listed_values(wanted)}")
+    if len(found) > len(places):
+        raise bad_body(f"a column is named twice; each row must have {listed_values(wanted)}")
+    return [places[name] for name in wanted]
+
+
+def listed_values(names: Sequence[str]) -> str:
+    return f"{len(names)} values ({', '.join(names)[:500]})"
+
+
+def check_expansion(array_bytes: int, body_bytes: int) -> None:
+    if array_bytes > max(EXPANDED_BYTES, EXPANSION * body_bytes):
+        raise RequestError(413, f"the body would take {array_bytes} bytes in memory; send smaller batches")
+
+
+def bad_body(reason: str) -> RequestError:
+    return RequestError(400, reason)
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
