@@ -1,0 +1,38 @@
+"""Every service of the account, put behind the front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagegen.local.cloud import Cloud
+from sagegen.local.front import Front
+from sagegen.local.training import Training
+
+
+class Account:
+    """What the emulator has, and how it ends."""
+
+    def __init__(self, cloud: Cloud, front: Front) -> None:
+        self.cloud = cloud
+        self.training = Training(cloud)
+        front.services["sagemaker"] = {
+            **self.training.handlers,
+            "AddTags": self._add_tags,
+            "ListTags": self._list_tags,
+            "DeleteTags": self._delete_tags,
+        }
+
+    def close(self) -> None:
+        """End what runs."""
+
+    def _add_tags(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.cloud.tag(given["ResourceArn"], given)
+        return self._list_tags(given)
+
+    def _list_tags(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = self.cloud.tags.get(given["ResourceArn"], {})
+        return {"Tags": [{"Key": key, "Value": value} for key, value in found.items()]}
+
+    def _delete_tags(self, given: dict[str, Any]) -> None:
+        for key in given["TagKeys"]:
+            self.cloud.tags.get(given["ResourceArn"], {}).pop(key, None)
