@@ -6,6 +6,8 @@ from typing import Any
 
 from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
+from sagegen.local.hosting import Hosting
+from sagegen.local.models import Models
 from sagegen.local.training import Training
 
 
@@ -15,8 +17,13 @@ class Account:
     def __init__(self, cloud: Cloud, front: Front) -> None:
         self.cloud = cloud
         self.training = Training(cloud)
+        self.models = Models(cloud)
+        self.hosting = Hosting(cloud, self.models)
+        front.signed.append(self.hosting.route)
         front.services["sagemaker"] = {
             **self.training.handlers,
+            **self.models.handlers,
+            **self.hosting.handlers,
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
             "DeleteTags": self._delete_tags,

@@ -27,7 +27,7 @@ class Image:
         return f"{head}/{repository}@{self.digest}" if head else f"{repository}@{self.digest}"
 
 
-def find(cloud: Cloud, name: str) -> Image:
+def find(cloud: Cloud, name: str, *, hosting: bool = False) -> Image:
     """The image that a request names: the engine's own. Raises Fault where there is none.
 
     AWS takes images of ECR alone. Here a name that the engine knows does as well: nobody must push first.

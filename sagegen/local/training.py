@@ -152,6 +152,7 @@ class TrainingJob:
         record, lab = self.record, self.cloud.lab
         algorithm = record["AlgorithmSpecification"]
         told, trees, volumes = {}, data.Tree(), []
+        trees.folder("input/data")
         for channel in record.get("InputDataConfig", ()):
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
             fast = channel.get("InputMode", algorithm["TrainingInputMode"]) == "FastFile"
@@ -306,7 +307,7 @@ def check(given: Mapping[str, Any]) -> None:
         raise invalid("StoppingCondition is required")
     resources = given.get("ResourceConfig", {})
     for name in ("InstanceType", "InstanceCount"):
-        if name not in resources:
+        if not resources.get(name):
             raise invalid(f"ResourceConfig must have {name}")
     if not given.get("OutputDataConfig", {}).get("S3OutputPath", "").startswith("s3://"):
         raise invalid("OutputDataConfig must have an S3OutputPath that starts with s3://")
@@ -316,11 +317,9 @@ def check(given: Mapping[str, Any]) -> None:
         try:
             groups = re.compile(definition["Regex"]).groups
         except re.error as error:
-            raise invalid(
-                f"The regular expression of the metric {definition['Name']} is invalid: {error}"
-            ) from error
+            raise invalid(f"The metric {definition['Name']} has an invalid Regex: {error}") from error
         if groups < 1:
-            raise invalid(f"The regular expression of the metric {definition['Name']} has no group")
+            raise invalid(f"The metric {definition['Name']} has a Regex without a group (T-75)")
     if given.get("EnableManagedSpotTraining"):
         wait, run = (
             condition.get("MaxWaitTimeInSeconds"),
