@@ -55,6 +55,7 @@ class Lab:
         self._creations = ThreadPoolExecutor(thread_name_prefix="create")
         self._lock = threading.Lock()
         self._networks: dict[bool, str] = {}
+        self._pulled: set[str] = set()
         info: dict[str, Any] = engine.client.info()
         self.memory = max(2 * 2**30, int(info["MemTotal"] * memory_share))
         # A container's own address is the surest way in; where it cannot be reached, ports are published.
@@ -76,15 +77,13 @@ class Lab:
         except ImageNotFound:
             return None
 
-    def pull(self, repository: str, reference: str, login: Mapping[str, str]) -> str:
-        """Fetch an image by tag or digest from a registry; return the name that containers are made of."""
-        self.api.pull(repository, tag=reference, auth_config=dict(login))
-        return f"{repository}{'@' if ':' in reference else ':'}{reference}"
-
-    def forget(self, image: str) -> None:
-        """Remove a name of an image, and the image where it has no other."""
-        with suppress(*TROUBLE):
-            self.api.remove_image(image)
+    def pull(self, repository: str, digest: str, login: Mapping[str, str]) -> str:
+        """Fetch an image from a registry; the engine forgets it when the lab is closed."""
+        name = f"{repository}@{digest}"
+        if name not in self._pulled:
+            self.api.pull(repository, tag=digest, auth_config=dict(login))
+            self._pulled.add(name)
+        return name
 
     def close(self) -> None:
         """Remove every container, network and volume of this check."""
@@ -93,8 +92,11 @@ class Lab:
         for attempt in range(5):
             with suppress(*TROUBLE):
                 if not remove(self.api, self._id):
-                    return
+                    break
             time.sleep(0.2 * attempt)
+        for image in self._pulled:
+            with suppress(*TROUBLE):
+                self.api.remove_image(image)
 
     def check_open(self) -> None:
         """Raise where the check is being ended."""

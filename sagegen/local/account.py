@@ -7,8 +7,11 @@ from typing import Any
 from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
 from sagegen.local.hosting import Hosting
+from sagegen.local.images import Images
 from sagegen.local.models import Models
+from sagegen.local.registry import Registry
 from sagegen.local.training import Training
+from sagegen.local.transform import Transform
 
 
 class Account:
@@ -16,21 +19,24 @@ class Account:
 
     def __init__(self, cloud: Cloud, front: Front) -> None:
         self.cloud = cloud
-        self.training = Training(cloud)
-        self.models = Models(cloud)
+        self.registry = Registry(cloud)
+        self.images = Images(self.registry)
+        self.training = Training(cloud, self.images)
+        self.models = Models(cloud, self.images)
         self.hosting = Hosting(cloud, self.models)
+        self.transform = Transform(cloud, self.models)
+        front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
+        front.open.append(self.registry.route)
         front.signed.append(self.hosting.route)
         front.services["sagemaker"] = {
             **self.training.handlers,
             **self.models.handlers,
             **self.hosting.handlers,
+            **self.transform.handlers,
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
             "DeleteTags": self._delete_tags,
         }
-
-    def close(self) -> None:
-        """End what runs."""
 
     def _add_tags(self, given: dict[str, Any]) -> dict[str, Any]:
         self.cloud.tag(given["ResourceArn"], given)

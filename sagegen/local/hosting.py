@@ -79,6 +79,13 @@ class Endpoint:
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._deleted = False
+        #: A server broke off: look at once.
+        self._alarm = threading.Event()
+
+    def broke(self, server: Server, error: Exception) -> Fault:
+        """A request whose server did not answer."""
+        self._alarm.set()
+        return model_error(self, server, 500, f"the container broke off: {error!r}")
 
     @property
     def group(self) -> str:
@@ -182,7 +189,9 @@ class Endpoint:
     def _watch(self) -> None:
         """Replace servers that have ended or do not answer pings."""
         missed: dict[Server, int] = {}
-        while not self._deleted and not self.cloud.pause(PING_SECONDS):
+        while not self._deleted and not self.cloud.closed:
+            self._alarm.wait(PING_SECONDS)
+            self._alarm.clear()
             if self.record["EndpointStatus"] != "InService":
                 continue
             for variant in self.variants:
@@ -409,7 +418,7 @@ class Hosting:
             except TimedOut:
                 raise timed_out(endpoint, server) from None
             except (OSError, http.client.HTTPException) as error:
-                raise model_error(endpoint, server, 500, f"the container broke off: {error!r}") from error
+                raise endpoint.broke(server, error) from error
         if not 200 <= status < 300:
             raise model_error(endpoint, server, status, content.decode(errors="replace"))
         if len(content) > limits.INVOCATION_BYTES:
@@ -440,7 +449,7 @@ class Hosting:
             raise timed_out(endpoint, server) from None
         except (OSError, http.client.HTTPException) as error:
             place.__exit__(None, None, None)
-            raise model_error(endpoint, server, 500, f"the container broke off: {error!r}") from error
+            raise endpoint.broke(server, error) from error
         except Fault:
             place.__exit__(None, None, None)
             raise
@@ -496,8 +505,8 @@ def model_error(endpoint: Endpoint, server: Server, status: int, text: str) -> F
 def timed_out(endpoint: Endpoint, server: Server) -> Fault:
     """No answer in time."""
     text = (
-        "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
-        " for each container in Amazon CloudWatch, resolve the issue, and try again."
+        "Your invocation timed out while waiting for a response from container primary. Review the latency"
+        " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
     )
     return model_error(endpoint, server, 0, text)
 

@@ -17,9 +17,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sagegen.engine import SPOOL_BYTES, TROUBLE, Closed, StartFailed
-from sagegen.local import images
 from sagegen.local.cloud import Cloud, Records, listed, now, place
 from sagegen.local.identities import assume
+from sagegen.local.images import Images
 from sagegen.local.logs import LogStream
 from sagegen.local.wire import Handler, invalid, not_emulated
 from sagegen.platform import PORT, limits, serving
@@ -27,13 +27,14 @@ from sagegen.platform import PORT, limits, serving
 PING_PAUSE = 0.1  # between pings of a server that starts
 IDLE_SECONDS = 2.0  # a kept connection is not used again after so long: servers close theirs after 5 s
 KEPT = 64
+CONNECT_SECONDS = 2.0  # SageMaker waits 250 ms (S-21), on machines with less to do
 
 
 class Models:
     """The operations on models."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
+    def __init__(self, cloud: Cloud, images: Images) -> None:
+        self.cloud, self.images = cloud, images
         self.records = Records(cloud, "model", "model")
         self._volumes: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
@@ -48,7 +49,7 @@ class Models:
         """Judge a request, and keep the model."""
         if given.get("InferenceExecutionConfig") or len(given.get("Containers", ())) > 1:
             raise not_emulated("pipelines of several containers")
-        if ("PrimaryContainer" in given) == bool(given.get("Containers")):
+        if bool(given.get("PrimaryContainer")) == bool(given.get("Containers")):
             raise invalid("Exactly one of PrimaryContainer and Containers must be given")
         part = container(given)
         if not part.get("Image"):
@@ -65,7 +66,7 @@ class Models:
                 raise not_emulated(f"{name} of a container")
         if role := given.get("ExecutionRoleArn"):
             assume(self.cloud, role)
-        images.find(self.cloud, part["Image"], hosting=True)
+        self.images.find(part["Image"], hosting=True)
         if (artifact := part.get("ModelDataUrl")) and not self.cloud.exists(artifact):
             raise invalid(f"Could not find model data at {artifact}.")
         name = given["ModelName"]
@@ -80,7 +81,7 @@ class Models:
         return {"ModelArn": record["ModelArn"]}
 
     def volume(self, artifact: str, image: str) -> str:
-        """The volume with an artifact's files, made once for each content. Raises RuntimeError on a bad one."""
+        """The volume with an artifact's files, made once for each content. Raises RuntimeError."""
         bucket, key = place(artifact)
         try:
             tag = self.cloud.client("s3").head_object(Bucket=bucket, Key=key)["ETag"]
@@ -139,7 +140,7 @@ class Server:
     ) -> None:
         part, cloud = container(model), models.cloud
         self.cloud, self.model = cloud, model
-        self.image = images.find(cloud, part["Image"], hosting=True)
+        self.image = models.images.find(part["Image"], hosting=True)
         volume = (
             models.volume(part["ModelDataUrl"], self.image.identity) if part.get("ModelDataUrl") else None
         )
@@ -156,7 +157,7 @@ class Server:
         self._closed = False
 
     def start(self, seconds: float, words: str) -> None:
-        """Start it, and ping it until it is healthy (S-11, S-13). Raises Trouble where it does not come up."""
+        """Start it, and ping it until it is healthy (S-11, S-13). Raises Trouble where it never is."""
         refused = (
             f"{words} did not pass the ping health check. Please check CloudWatch logs for this endpoint."
         )
@@ -200,7 +201,10 @@ class Server:
     ) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body). Raises TimedOut, OSError or HTTPException."""
         deadline = time.monotonic() + seconds
-        connection = self._connection(seconds)
+        try:
+            connection = self._connection(seconds)
+        except TimeoutError:
+            raise ConnectionRefusedError("no connection") from None
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
@@ -217,6 +221,7 @@ class Server:
         except BaseException:
             connection.close()
             raise
+        answer.close()  # else the connection takes no other request
         if answer.will_close:
             connection.close()
         else:
@@ -249,7 +254,10 @@ class Server:
         self._address = self._address or self._box.address(PORT)
         if self._address is None:
             raise ConnectionRefusedError("the container has no address")
-        return http.client.HTTPConnection(*self._address, timeout=seconds)
+        connection = http.client.HTTPConnection(*self._address, timeout=min(seconds, CONNECT_SECONDS))
+        connection.connect()
+        connection.sock.settimeout(seconds)
+        return connection
 
     def end(self, seconds: float = limits.INVOCATION) -> None:
         """Let it answer what it has, then SIGTERM, 30 s, SIGKILL (S-03)."""

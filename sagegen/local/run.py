@@ -73,7 +73,7 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
     with scratch() as folder, _laboratory(engine) as lab:
         cloud = Cloud(lab, region, folder)
         front = fronts.Front(cloud, log)
-        account = Account(cloud, front)
+        Account(cloud, front)
         try:
             server = fronts.listen(front, options.port)
         except OSError as error:
@@ -84,7 +84,6 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
             yield cloud.environment
         finally:
             cloud.close()
-            account.close()
             server.shutdown()
             server.server_close()
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from sagegen import platform
 from sagegen.engine import TROUBLE, Box, Closed, Exit, StartFailed, Volume
-from sagegen.local import data, images
+from sagegen.local import data
 from sagegen.local.cloud import Cloud, Records, listed, now
 from sagegen.local.identities import assume
+from sagegen.local.images import Images
 from sagegen.local.logs import LogStream
 from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 from sagegen.platform import limits
@@ -36,8 +37,8 @@ REFUSED = {
 class TrainingJob:
     """One job: its record as DescribeTrainingJob tells it, and what runs for it."""
 
-    def __init__(self, cloud: Cloud, given: Mapping[str, Any]) -> None:
-        self.cloud, self.name = cloud, str(given["TrainingJobName"])
+    def __init__(self, cloud: Cloud, images: Images, given: Mapping[str, Any]) -> None:
+        self.cloud, self.images, self.name = cloud, images, str(given["TrainingJobName"])
         self._stop = threading.Event()
         #: Set once the job has ended.
         self.ended = threading.Event()
@@ -104,7 +105,7 @@ class TrainingJob:
 
     def _run(self) -> None:
         record = self.record
-        image = images.find(self.cloud, record["AlgorithmSpecification"]["TrainingImage"])
+        image = self.images.find(record["AlgorithmSpecification"]["TrainingImage"])
         self._move("Downloading", "Downloading the training image")
         hosts = [f"algo-{number + 1}" for number in range(record["ResourceConfig"]["InstanceCount"])]
         with ExitStack() as place:
@@ -264,8 +265,8 @@ def _number(text: str) -> float | None:
 class Training:
     """The operations on training jobs."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
+    def __init__(self, cloud: Cloud, images: Images) -> None:
+        self.cloud, self.images = cloud, images
         self.jobs = Records(cloud, "training-job", "training job", job=True)
         self.handlers: dict[str, Handler] = {
             "CreateTrainingJob": self.create,
@@ -278,7 +279,7 @@ class Training:
         """Judge a request, and start the job."""
         check(given)
         assume(self.cloud, given["RoleArn"])
-        job = TrainingJob(self.cloud, given)
+        job = TrainingJob(self.cloud, self.images, given)
         self.jobs.add(job.name, job)
         self.cloud.tag(job.record["TrainingJobArn"], given)
         self.cloud.begin(job.run)

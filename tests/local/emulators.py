@@ -78,7 +78,8 @@ class Emulator:
     def logged(self, group: str, stream: str = "") -> list[str]:
         """The lines of a log group's streams."""
         logs = self.client("logs")
-        found = logs.filter_log_events(logGroupName=group, logStreamNamePrefix=stream)["events"]
+        chosen = {"logStreamNamePrefix": stream} if stream else {}
+        found = logs.filter_log_events(logGroupName=group, **chosen)["events"]
         return [event["message"] for event in found]
 
 

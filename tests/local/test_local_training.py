@@ -171,7 +171,7 @@ WRONG = [
     ({"InputDataConfig": [channel("a", "in"), channel("a", "in")]}, "must be unique"),
     ({"InputDataConfig": [channel("a", "in", CompressionType="Gzip")]}, "T-35"),
     ({"InputDataConfig": [channel("a", "in", InputMode="FastFile", source=LISTED)]}, "FastFile"),
-    ({"algorithm": {"MetricDefinitions": [{"Name": "a", "Regex": "("}]}}, "The metric a has an invalid Regex"),
+    ({"algorithm": {"MetricDefinitions": [{"Name": "a", "Regex": "("}]}}, "metric a has an invalid Regex"),
     ({"algorithm": {"MetricDefinitions": [{"Name": "a", "Regex": "x"}]}}, "without a group"),
     ({"algorithm": {"TrainingImage": ""}}, "TrainingImage"),
     ({"Tags": [{"Key": "a" * 129, "Value": ""}]}, "at 'tags.1.member.key' failed"),
