@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sagegen.local.asynchronous import Asynchronous
 from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
 from sagegen.local.hosting import Hosting
@@ -12,6 +13,7 @@ from sagegen.local.models import Models
 from sagegen.local.registry import Registry
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
+from sagegen.local.tuning import Tuning
 
 
 class Account:
@@ -24,15 +26,17 @@ class Account:
         self.training = Training(cloud, self.images)
         self.models = Models(cloud, self.images)
         self.hosting = Hosting(cloud, self.models)
+        self.tuning = Tuning(cloud, self.training)
         self.transform = Transform(cloud, self.models)
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
         front.open.append(self.registry.route)
-        front.signed.append(self.hosting.route)
+        front.signed += [Asynchronous(self.hosting).route, self.hosting.route]
         front.services["sagemaker"] = {
             **self.training.handlers,
             **self.models.handlers,
             **self.hosting.handlers,
             **self.transform.handlers,
+            **self.tuning.handlers,
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
             "DeleteTags": self._delete_tags,

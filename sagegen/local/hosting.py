@@ -263,19 +263,14 @@ class Hosting:
 
     def create_config(self, given: dict[str, Any]) -> dict[str, Any]:
         """Judge a configuration, and keep it."""
-        for name in (
-            "DataCaptureConfig",
-            "ExplainerConfig",
-            "ShadowProductionVariants",
-            "AsyncInferenceConfig",
-        ):
+        for name in ("DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants"):
             if given.get(name):
                 raise not_emulated(f"{name} of an endpoint configuration")
         names = [variant["VariantName"] for variant in given["ProductionVariants"]]
         if len(set(names)) < len(names):
             raise invalid("The names of the production variants must be unique")
         for variant in given["ProductionVariants"]:
-            self._check(variant, len(names))
+            self._check(variant, len(names), bool(given.get("AsyncInferenceConfig")))
         record = {
             **given,
             "EndpointConfigArn": self.configs.arn(given["EndpointConfigName"]),
@@ -285,7 +280,7 @@ class Hosting:
         self.cloud.tag(record["EndpointConfigArn"], given)
         return {"EndpointConfigArn": record["EndpointConfigArn"]}
 
-    def _check(self, variant: Mapping[str, Any], variants: int) -> None:
+    def _check(self, variant: Mapping[str, Any], variants: int, asynchronous: bool) -> None:
         if "ModelName" not in variant:
             raise not_emulated("inference components (a variant without ModelName)")
         for name in (
@@ -302,6 +297,8 @@ class Hosting:
                 raise invalid("A serverless variant has neither InstanceType nor InitialInstanceCount")
             if serverless["MemorySizeInMB"] % 1024:
                 raise invalid("MemorySizeInMB must be a multiple of 1024 (SV-02)")
+            if asynchronous:
+                raise invalid("A serverless endpoint takes no asynchronous invocations (SV-07)")
             if variants > 1:
                 raise invalid("A serverless endpoint has one production variant (SV-07)")
         elif not variant.get("InstanceType") or not variant.get("InitialInstanceCount"):
@@ -323,7 +320,8 @@ class Hosting:
         """DescribeEndpoint."""
         endpoint: Endpoint = self.endpoints.get(given["EndpointName"])
         variants = [variant.summary() for variant in endpoint.variants]
-        return {**endpoint.record, **({"ProductionVariants": variants} if variants else {})}
+        told = {"AsyncInferenceConfig": endpoint.config.get("AsyncInferenceConfig")}
+        return {**endpoint.record, **told, **({"ProductionVariants": variants} if variants else {})}
 
     def update(self, given: dict[str, Any]) -> dict[str, Any]:
         """Replace an endpoint's configuration without losing a request."""
@@ -383,10 +381,18 @@ class Hosting:
         request.call.operation, way = ways[parts[3]]
         return way(parts[2], request)
 
-    def _prepare(self, name: str, request: Request) -> tuple[Endpoint, bytes, dict[str, str]]:
+    def known(self, name: str) -> Endpoint:
+        """An endpoint that is asked for an answer. Raises Fault where there is none."""
         if name not in self.endpoints:
             raise Fault("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        endpoint: Endpoint = self.endpoints.get(name)
+        found: Endpoint = self.endpoints.get(name)
+        return found
+
+    def _prepare(self, name: str, request: Request) -> tuple[Endpoint, bytes, dict[str, str]]:
+        endpoint = self.known(name)
+        if endpoint.config.get("AsyncInferenceConfig"):
+            text = f"Endpoint {name} of account {ACCOUNT} takes asynchronous invocations alone (A-01)"
+            raise Fault("ValidationError", text)
         serverless = bool(endpoint.variants and endpoint.variants[0].serverless)
         limit = limits.SERVERLESS_BYTES if serverless else limits.INVOCATION_BYTES
         given = request.headers

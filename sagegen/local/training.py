@@ -279,11 +279,15 @@ class Training:
         """Judge a request, and start the job."""
         check(given)
         assume(self.cloud, given["RoleArn"])
+        return {"TrainingJobArn": self.begin(given).record["TrainingJobArn"]}
+
+    def begin(self, given: dict[str, Any]) -> TrainingJob:
+        """Start a job that was judged. Raises Fault where its name is taken."""
         job = TrainingJob(self.cloud, self.images, given)
         self.jobs.add(job.name, job)
         self.cloud.tag(job.record["TrainingJobArn"], given)
         self.cloud.begin(job.run)
-        return {"TrainingJobArn": job.record["TrainingJobArn"]}
+        return job
 
     def list(self, given: dict[str, Any]) -> dict[str, Any]:
         """A page of ListTrainingJobs."""

@@ -50,14 +50,16 @@ class Account:
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=part)
         return name
 
-    def config(self, *variants: dict[str, Any]) -> str:
+    def config(self, *variants: dict[str, Any], **more: Any) -> str:
         name = f"config-{next(NUMBER)}"
-        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=list(variants))
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=list(variants), **more
+        )
         return name
 
-    def endpoint(self, *variants: dict[str, Any]) -> str:
+    def endpoint(self, *variants: dict[str, Any], **more: Any) -> str:
         name = f"endpoint-{next(NUMBER)}"
-        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=self.config(*variants))
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=self.config(*variants, **more))
         self.endpoints.append(name)
         self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=FAST)
         return name
@@ -285,6 +287,42 @@ def test_a_serverless_endpoint_has_its_own_limits(account: Account) -> None:
         both = [pool.submit(account.ask, name, "sleep 1") for _ in range(2)]
         errors = [one.exception() for one in both]
     assert [str(error).count("ThrottlingException") for error in errors if error] == [1]
+
+
+def test_asynchronous_answers_go_to_s3_and_are_told(account: Account, local: Emulator) -> None:
+    queue = local.client("sqs").create_queue(QueueName="answers")["QueueUrl"]
+    sns = local.client("sns")
+    topic = sns.create_topic(Name="answers")["TopicArn"]
+    arn = "arn:aws:sqs:us-east-1:123456789012:answers"
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    output = {
+        "S3OutputPath": f"s3://{BUCKET}/async/good",
+        "S3FailurePath": f"s3://{BUCKET}/async/bad",
+        "NotificationConfig": {"SuccessTopic": topic, "ErrorTopic": topic},
+    }
+    name = account.endpoint(variant(account.model()), AsyncInferenceConfig={"OutputConfig": output})
+    local.put(async__in="from s3", async__wrong="status 500 out of order")
+    with pytest.raises(ClientError, match="takes asynchronous invocations alone"):
+        account.ask(name, "x")
+    ask = account.runtime.invoke_endpoint_async
+    good = ask(EndpointName=name, InputLocation=f"s3://{BUCKET}/async/in", ContentType="text/csv")
+    bad = ask(EndpointName=name, InputLocation=f"s3://{BUCKET}/async/wrong", InferenceId="mine")
+    with pytest.raises(ClientError, match="no such object"):
+        ask(EndpointName=name, InputLocation=f"s3://{BUCKET}/async/nothing")
+    receive = local.client("sqs").receive_message
+    messages: dict[str, Any] = {}
+
+    def both() -> bool:
+        for one in receive(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            found = json.loads(one["Body"])
+            messages[found["invocationStatus"]] = found
+        return len(messages) == 2
+
+    wait(both)
+    assert local.get(good["OutputLocation"]) == b"FROM S3"
+    assert messages["Completed"]["responseParameters"]["outputLocation"] == good["OutputLocation"]
+    assert local.get(bad["FailureLocation"]) == b"out of order"
+    assert messages["Failed"]["inferenceId"] == "mine"
 
 
 def wrong(account: Account) -> dict[str, Callable[[], Any]]:
