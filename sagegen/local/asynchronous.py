@@ -61,7 +61,7 @@ class Asynchronous:
             )
         if bool(body) == bool(where):
             raise Fault("ValidationError", "Exactly one of Body and InputLocation must be given (A-02)")
-        if where and not self.cloud.exists(where):
+        if where and not self.cloud.storage(endpoint.role).exists(where):
             raise Fault("ValidationError", f"InputLocation {where}: there is no such object")
         seconds = _number(given, "invocationtimeoutseconds", TIMEOUT, 1, MOST_TIMEOUT)
         life = _number(given, "requestttlseconds", LIFE, 60, LIFE)
@@ -126,7 +126,7 @@ class _Task:
         uri = self.result if good else self.failure
         try:
             if uri:
-                self.cloud.put(uri, content, ContentType=kind)
+                self.cloud.storage(self.endpoint.role).put(uri, content, ContentType=kind)
         except (Fault, BotoCoreError) as error:
             good, content = False, str(error).encode()
         self._tell(good, kind, content)
@@ -134,7 +134,7 @@ class _Task:
     def _ask(self) -> tuple[int, str, bytes]:
         body = self.body
         if self.where:
-            stream = self.cloud.read(*place(self.where))
+            stream = self.cloud.storage(self.endpoint.role).read(*place(self.where))
             if stream.content_length > limits.ASYNC_BYTES:  # type: ignore[attr-defined]
                 raise Fault("ValidationError", f"the object is longer than {limits.ASYNC_BYTES} bytes (A-02)")
             body = stream.read()
@@ -174,7 +174,7 @@ class _Task:
         else:
             message["failureReason"] = content.decode(errors="replace")[: limits.FAILURE_CHARACTERS]
         try:
-            self.cloud.client("sns").publish(TopicArn=topic, Message=json.dumps(message))
+            self.cloud.client("sns", self.endpoint.role).publish(TopicArn=topic, Message=json.dumps(message))
         except ClientError as error:
             print(f"sagegen: no message to {topic}: {error}", file=sys.stderr)
 

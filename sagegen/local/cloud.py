@@ -38,9 +38,11 @@ class Cloud:
         self.url = ""  # set when the front listens
         self.key = f"AKIA{secrets.token_hex(8).upper()}"
         self.secret = secrets.token_hex(20)
+        #: {access key: the role whose session it is, or None for a user}.
+        self.keys: dict[str, str | None] = {self.key: None}
         self.tags: dict[str, dict[str, str]] = {}
         self._closed = threading.Event()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str | None], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -69,21 +71,29 @@ class Cloud:
             "REGISTRY": self.host,
         }
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of this account's owner."""
+    def client(self, service: str, role: str | None = None) -> Any:
+        """A boto3 client of the account's owner, or of a role."""
         with self._lock:
-            if service not in self._clients:
-                self._clients[service] = boto3.session.Session().client(
+            if (service, role) not in self._clients:
+                key = self.key
+                if role is not None:
+                    key = f"ASIA{secrets.token_hex(8).upper()}"
+                    self.keys[key] = role
+                self._clients[service, role] = boto3.session.Session().client(
                     service,
                     endpoint_url=self.url,
                     region_name=self.region,
-                    aws_access_key_id=self.key,
+                    aws_access_key_id=key,
                     aws_secret_access_key=self.secret,
                     config=Config(
                         retries={"max_attempts": 1}, s3={"addressing_style": "path"}, max_pool_connections=50
                     ),
                 )
-            return self._clients[service]
+            return self._clients[service, role]
+
+    def storage(self, role: str | None = None) -> Storage:
+        """S3 as a role sees it."""
+        return Storage(self.client("s3", role))
 
     def tag(self, arn: str, given: Mapping[str, Any]) -> None:
         """Keep the tags of a request that makes a resource."""
@@ -108,12 +118,24 @@ class Cloud:
         """Let work go on beside the call that asked for it."""
         threading.Thread(target=work, args=arguments, daemon=True, name=work.__qualname__).start()
 
-    # --- S3 --------------------------------------------------------------------------------------------
+
+def place(uri: str) -> tuple[str, str]:
+    """(bucket, key) of an S3 URI."""
+    parts = urlsplit(uri, allow_fragments=False)
+    key = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
+    return parts.netloc, key
+
+
+class Storage:
+    """S3 as a role sees it, or the account's owner."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
 
     def objects(self, uri: str) -> tuple[str, str, list[str]]:
         """(bucket, prefix, keys) of every object under an S3 URI, without folder markers."""
         bucket, prefix = place(uri)
-        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         try:
             found = [one["Key"] for page in pages for one in page.get("Contents", ())]
         except ClientError as error:
@@ -122,7 +144,7 @@ class Cloud:
 
     def read(self, bucket: str, key: str) -> IO[bytes]:
         """An object's body, as a stream, with its size in `content_length`."""
-        found = self.client("s3").get_object(Bucket=bucket, Key=key)
+        found = self.client.get_object(Bucket=bucket, Key=key)
         body = found["Body"]
         body.content_length = found["ContentLength"]
         return body  # type: ignore[no-any-return]
@@ -139,7 +161,7 @@ class Cloud:
         """Write an object."""
         bucket, key = place(uri)
         try:
-            self.client("s3").put_object(Bucket=bucket, Key=key, Body=body, **more)
+            self.client.put_object(Bucket=bucket, Key=key, Body=body, **more)
         except ClientError as error:
             raise Fault("ClientError", f"{error.response['Error']['Message']} ({uri})") from error
 
@@ -147,17 +169,10 @@ class Cloud:
         """Whether there is an object at a URI."""
         bucket, key = place(uri)
         try:
-            self.client("s3").head_object(Bucket=bucket, Key=key)
+            self.client.head_object(Bucket=bucket, Key=key)
         except ClientError:
             return False
         return True
-
-
-def place(uri: str) -> tuple[str, str]:
-    """(bucket, key) of an S3 URI."""
-    parts = urlsplit(uri, allow_fragments=False)
-    key = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
-    return parts.netloc, key
 
 
 class Records:

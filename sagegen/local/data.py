@@ -15,22 +15,22 @@ from typing import IO, Any
 from botocore.exceptions import ClientError
 
 from sagegen.engine import SPOOL_BYTES, Box
-from sagegen.local.cloud import Cloud, place
+from sagegen.local.cloud import Storage, place
 from sagegen.local.wire import Fault, not_emulated
 
 Objects = list[tuple[str, str]]  # (key, path in the channel)
 
 
-def channel_objects(cloud: Cloud, source: Mapping[str, Any]) -> tuple[str, Objects]:
+def channel_objects(storage: Storage, source: Mapping[str, Any]) -> tuple[str, Objects]:
     """(bucket, [(key, path)]) of a channel's S3DataSource. Raises Fault where there is no object."""
     uri, kind = source["S3Uri"], source["S3DataType"]
     if kind == "ManifestFile":
-        prefix, *names = _manifest(cloud, uri)
+        prefix, *names = _manifest(storage, uri)
         bucket, base = place(prefix)
         return bucket, [(base + name, name) for name in names]
     if kind != "S3Prefix":
         raise not_emulated(f"S3DataType {kind}")
-    bucket, prefix, keys = cloud.objects(uri)
+    bucket, prefix, keys = storage.objects(uri)
     if not keys:
         raise Fault(
             "ClientError", f"Data download failed:S3 key: {uri} has invalid prefix or matched no objects"
@@ -46,9 +46,9 @@ def relative(key: str, prefix: str) -> str:
     return key[len(prefix.rpartition("/")[0]) :].lstrip("/")
 
 
-def _manifest(cloud: Cloud, uri: str) -> list[str]:
+def _manifest(storage: Storage, uri: str) -> list[str]:
     try:
-        first, *names = json.loads(cloud.get(uri))
+        first, *names = json.loads(storage.get(uri))
         found = [first["prefix"], *names]
     except (ValueError, TypeError, KeyError) as error:
         raise Fault(
@@ -90,12 +90,12 @@ class Tree:
         entry.size, entry.mode = size, 0o644
         self._tar.addfile(entry, content)
 
-    def objects(self, cloud: Cloud, folder: str, bucket: str, objects: Objects) -> None:
+    def objects(self, storage: Storage, folder: str, bucket: str, objects: Objects) -> None:
         """Add S3 objects under a folder."""
         self.folder(folder)
         for key, path in objects:
             try:
-                body = cloud.read(bucket, key)
+                body = storage.read(bucket, key)
             except ClientError as error:
                 text = f"Data download failed:{error.response['Error']['Message']} (s3://{bucket}/{key})"
                 raise Fault("ClientError", text) from error
@@ -143,7 +143,7 @@ def entries(archive: IO[bytes]) -> Iterable[tuple[tarfile.TarInfo, IO[bytes] | N
                 yield entry, source.extractfile(entry) if entry.isfile() else None
 
 
-def upload(cloud: Cloud, box: Box, folder: str, uri: str) -> None:
+def upload(storage: Storage, box: Box, folder: str, uri: str) -> None:
     """Write every file of a container's folder under an S3 URI."""
     with box.archive(folder) as found:
         for entry, content in entries(found):
@@ -151,7 +151,7 @@ def upload(cloud: Cloud, box: Box, folder: str, uri: str) -> None:
                 with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
                     shutil.copyfileobj(content, spool)
                     spool.seek(0)
-                    cloud.put(f"{uri.rstrip('/')}/{entry.name}", spool)
+                    storage.put(f"{uri.rstrip('/')}/{entry.name}", spool)
 
 
 def failure_text(box: Box) -> str:

@@ -24,6 +24,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from sagegen.local import wire
 from sagegen.local.cloud import Cloud
+from sagegen.local.policies import Policies
 from sagegen.local.wire import Answer, Fault, fault_answer, not_emulated
 
 LOOPBACK = "127.0.0.1"
@@ -137,8 +138,7 @@ class Front:
         self._log = log
         self._moto: DomainDispatcherApplication | None = None
         self._lock = threading.Lock()
-        #: {access key: the role whose session it is, or None for a user}.
-        self.keys: dict[str, str | None] = {cloud.key: None}
+        self.policies = Policies(cloud)
         #: {service: {operation: what answers it}}.
         self.services: dict[str, dict[str, wire.Handler]] = {}
         #: Asked in turn before a service is looked for: the page, the registry.
@@ -189,7 +189,7 @@ class Front:
         if request.key is None:
             # A web page in a browser cannot sign, and must not read what lies here under another host's name.
             raise Fault("MissingAuthenticationToken", f"Missing Authentication Token ({host})", 403)
-        if request.key not in self.keys:
+        if request.key not in self.cloud.keys:
             raise Fault(
                 "UnrecognizedClientException", "The security token included in the request is invalid.", 403
             )
@@ -198,6 +198,10 @@ class Front:
         service = TARGETS.get(prefix, request.service)
         if operation:
             request.call.service, request.call.operation = service, operation
+        if role := self.cloud.keys[request.key]:
+            if service in QUERY and request.method == "POST":
+                operation = parse_qs(request.reread().decode(errors="replace")).get("Action", [""])[0]
+            self.policies.check(role, request, operation)
         for route in self.signed:
             if answer := route(request):
                 return answer
@@ -232,7 +236,7 @@ class Front:
         if asked in ("AssumeRole", "GetSessionToken", "CreateAccessKey"):
             body = [b"".join(body)]
             for key in re.findall(rb"<AccessKeyId>([A-Z0-9]+)</AccessKeyId>", body[0]):
-                self.keys[key.decode()] = role if asked == "AssumeRole" else None
+                self.cloud.keys[key.decode()] = role if asked == "AssumeRole" else None
         self._done(request.call, status, begun)
         return body  # type: ignore[no-any-return]
 
@@ -246,6 +250,8 @@ class Front:
             text = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(fault.message)}</Message>"
             text = f"<ErrorResponse><Error>{text}</Error></ErrorResponse>"
         else:
+            if fault.code == "AccessDenied":
+                fault = Fault("AccessDeniedException", fault.message, 400)
             return fault_answer(fault)
         return Answer(fault.status, text.encode(), {"Content-Type": "text/xml"})
 

@@ -92,6 +92,11 @@ class Endpoint:
         """Its log group."""
         return f"/aws/sagemaker/Endpoints/{self.name}"
 
+    @property
+    def role(self) -> str | None:
+        """What its first model's containers run as."""
+        return self.variants[0].model.get("ExecutionRoleArn") if self.variants else None
+
     def _is(self, status: str, **more: Any) -> None:
         self.record.update(more, EndpointStatus=status, LastModifiedTime=now())
 

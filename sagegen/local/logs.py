@@ -20,18 +20,19 @@ LINES = 100_000
 class LogStream:
     """The log of one container, as a stream of a log group."""
 
-    def __init__(self, cloud: Cloud, group: str, stream: str) -> None:
+    def __init__(self, cloud: Cloud, group: str, stream: str, role: str | None) -> None:
         self.cloud, self.group, self.stream = cloud, group, stream
         self.lines: list[str] = []
         self._sent = 0
         self._reader: threading.Thread | None = None
         self._ended = threading.Event()
-        client = cloud.client("logs")
+        self._client = client = cloud.client("logs", role)
         for create, names in (
             (client.create_log_group, {"logGroupName": group}),
             (client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
         ):
-            with suppress(client.exceptions.ResourceAlreadyExistsException):
+            # It exists, or the role may not: then a job runs without a log, as on AWS.
+            with suppress(ClientError):
                 create(**names)
 
     @property
@@ -71,6 +72,7 @@ class LogStream:
             while left := self.lines[self._sent : self._sent + EVENTS_A_CALL]:
                 at = int(time.time() * 1000)
                 events = [{"timestamp": at, "message": line or " "} for line in left]
-                client = self.cloud.client("logs")
-                client.put_log_events(logGroupName=self.group, logStreamName=self.stream, logEvents=events)
+                self._client.put_log_events(
+                    logGroupName=self.group, logStreamName=self.stream, logEvents=events
+                )
                 self._sent += len(left)

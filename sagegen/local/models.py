@@ -67,7 +67,7 @@ class Models:
         if role := given.get("ExecutionRoleArn"):
             assume(self.cloud, role)
         self.images.find(part["Image"], hosting=True)
-        if (artifact := part.get("ModelDataUrl")) and not self.cloud.exists(artifact):
+        if (artifact := part.get("ModelDataUrl")) and not self.cloud.storage(role).exists(artifact):
             raise invalid(f"Could not find model data at {artifact}.")
         name = given["ModelName"]
         record = {
@@ -80,22 +80,23 @@ class Models:
         self.cloud.tag(record["ModelArn"], given)
         return {"ModelArn": record["ModelArn"]}
 
-    def volume(self, artifact: str, image: str) -> str:
+    def volume(self, artifact: str, image: str, role: str | None) -> str:
         """The volume with an artifact's files, made once for each content. Raises RuntimeError."""
         bucket, key = place(artifact)
         try:
-            tag = self.cloud.client("s3").head_object(Bucket=bucket, Key=key)["ETag"]
+            tag = self.cloud.client("s3", role).head_object(Bucket=bucket, Key=key)["ETag"]
         except ClientError:
-            raise RuntimeError(f'Could not find model data at "{artifact}".') from None
+            text = f'Could not access model data at {artifact}. Please ensure that the role "{role}" exists'
+            raise RuntimeError(f"{text} and that its policies allow s3:GetObject on it.") from None
         with self._lock:
             if (artifact, tag) not in self._volumes:
-                self._volumes[artifact, tag] = self._unpack(artifact, image)
+                self._volumes[artifact, tag] = self._unpack(artifact, image, role)
             return self._volumes[artifact, tag]
 
-    def _unpack(self, artifact: str, image: str) -> str:
+    def _unpack(self, artifact: str, image: str, role: str | None) -> str:
         bucket, key = place(artifact)
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-            shutil.copyfileobj(self.cloud.read(bucket, key), spool)
+            shutil.copyfileobj(self.cloud.storage(role).read(bucket, key), spool)
             spool.seek(0)
             try:
                 with tarfile.open(fileobj=spool, mode="r|gz") as archive:
@@ -141,15 +142,14 @@ class Server:
         part, cloud = container(model), models.cloud
         self.cloud, self.model = cloud, model
         self.image = models.images.find(part["Image"], hosting=True)
-        volume = (
-            models.volume(part["ModelDataUrl"], self.image.identity) if part.get("ModelDataUrl") else None
-        )
+        role, artifact = model.get("ExecutionRoleArn"), part.get("ModelDataUrl")
+        volume = models.volume(artifact, self.image.identity, role) if artifact else None
         network = cloud.lab.network(way_out=not model["EnableNetworkIsolation"])
         spec = serving(
             volume or cloud.lab.volume(), network, {**part.get("Environment", {}), **(environment or {})}
         )
         self._box = cloud.lab.container(replace(spec, image=self.image.identity, **limited))
-        self.log = LogStream(cloud, group, stream)
+        self.log = LogStream(cloud, group, stream, role)
         self.busy = 0
         self._address: tuple[str, int] | None = None
         self._kept: list[tuple[float, http.client.HTTPConnection]] = []

@@ -39,6 +39,7 @@ class TrainingJob:
 
     def __init__(self, cloud: Cloud, images: Images, given: Mapping[str, Any]) -> None:
         self.cloud, self.images, self.name = cloud, images, str(given["TrainingJobName"])
+        self.storage = cloud.storage(given["RoleArn"])
         self._stop = threading.Event()
         #: Set once the job has ended.
         self.ended = threading.Event()
@@ -121,7 +122,8 @@ class TrainingJob:
             record["TrainingStartTime"] = now()
             self._move("Training", "Training image download completed. Training in progress.")
             began = int(time.time())
-            logs = [LogStream(self.cloud, GROUP, f"{self.name}/{host}-{began}") for host in hosts]
+            role = record["RoleArn"]
+            logs = [LogStream(self.cloud, GROUP, f"{self.name}/{host}-{began}", role) for host in hosts]
             for box, log in zip(boxes, logs, strict=True):
                 try:
                     box.start()
@@ -158,7 +160,7 @@ class TrainingJob:
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
             fast = channel.get("InputMode", algorithm["TrainingInputMode"]) == "FastFile"
             shards = source.get("S3DataDistributionType", "FullyReplicated")
-            bucket, objects = data.channel_objects(self.cloud, source)
+            bucket, objects = data.channel_objects(self.storage, source)
             if shards == "ShardedByS3Key":
                 objects = objects[hosts.index(host) :: len(hosts)]
             told[name] = {**platform.CHANNEL, "S3DistributionType": shards}
@@ -167,15 +169,15 @@ class TrainingJob:
             }
             if fast:
                 tree = data.Tree()
-                tree.objects(self.cloud, "", bucket, objects)
+                tree.objects(self.storage, "", bucket, objects)
                 with tree.done() as archive:
                     volume = lab.volume(archive, image)
                 volumes.append(Volume(volume, f"/opt/ml/input/data/{name}", read_only=True))  # T-33
             else:
-                trees.objects(self.cloud, f"input/data/{name}", bucket, objects)
+                trees.objects(self.storage, f"input/data/{name}", bucket, objects)
         if checkpoints := record.get("CheckpointConfig"):
-            bucket, prefix, keys = self.cloud.objects(checkpoints["S3Uri"].rstrip("/") + "/")
-            trees.objects(self.cloud, "checkpoints", bucket, [(key, key[len(prefix) :]) for key in keys])
+            bucket, prefix, keys = self.storage.objects(checkpoints["S3Uri"].rstrip("/") + "/")
+            trees.objects(self.storage, "checkpoints", bucket, [(key, key[len(prefix) :]) for key in keys])
         entrypoint = algorithm.get("ContainerEntrypoint")
         job = platform.Job(
             record.get("HyperParameters", {}),
@@ -214,7 +216,9 @@ class TrainingJob:
     def _save(self, boxes: list[Box]) -> None:
         if checkpoints := self.record.get("CheckpointConfig"):
             for box in boxes:
-                data.upload(self.cloud, box, checkpoints.get("LocalPath", CHECKPOINTS), checkpoints["S3Uri"])
+                data.upload(
+                    self.storage, box, checkpoints.get("LocalPath", CHECKPOINTS), checkpoints["S3Uri"]
+                )
 
     def _leave(self, boxes: list[Box], hosts: list[str], exits: list[Exit], late: bool) -> None:
         """Upload what the job left, and say how it ended."""
@@ -230,7 +234,7 @@ class TrainingJob:
             if archive is None and name == "output.tar.gz":
                 continue
             with archive or data.empty() as content:
-                self.cloud.put(f"{self.output}/{name}", content)
+                self.storage.put(f"{self.output}/{name}", content)
         if failed is not None and not stopped:
             text = data.failure_text(boxes[failed])[: limits.FAILURE_CHARACTERS]
             memory = "the container ran out of memory" if exits[failed].out_of_memory and not text else text

@@ -42,6 +42,7 @@ class TransformJob:
         }
         #: Kept, for the model may be deleted meanwhile.
         self._model = models.records.get(given["ModelName"])
+        self.storage = cloud.storage(self._model.get("ExecutionRoleArn"))
 
     def stop(self) -> None:
         """End it after what is being answered. Raises Fault where it has ended."""
@@ -77,7 +78,7 @@ class TransformJob:
     def _run(self) -> None:
         record = self.record
         source = record["TransformInput"]["DataSource"]["S3DataSource"]
-        bucket, objects = data.channel_objects(self.cloud, source)
+        bucket, objects = data.channel_objects(self.storage, source)
         environment = {
             **record.get("Environment", {}),
             **transform_environment(
@@ -166,7 +167,7 @@ class TransformJob:
             raise Fault("AlgorithmError", said)
 
         try:
-            body = self.cloud.read(bucket, key)
+            body = self.storage.read(bucket, key)
         except ClientError as error:
             raise Fault("ClientError", error.response["Error"]["Message"]) from error
         most = settings["MaxPayloadInMB"] * 2**20
@@ -177,7 +178,7 @@ class TransformJob:
                 for content in _ordered(pool, workers, answer, payloads):
                     out.write(content)
             out.seek(0)
-            self.cloud.put(f"{output['S3OutputPath'].rstrip('/')}/{self._place(key)}.out", out)
+            self.storage.put(f"{output['S3OutputPath'].rstrip('/')}/{self._place(key)}.out", out)
 
     def _place(self, key: str) -> str:
         """The key's path under the output: what follows the prefix's last folder."""

@@ -18,9 +18,21 @@ from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 OBJECTIVE = "_tuning_objective_metric"  # T-23
 KINDS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 #: Of a tuning job's definition, what becomes a training job's.
-PASSED = ("AlgorithmSpecification", "RoleArn", "InputDataConfig", "VpcConfig", "OutputDataConfig",
-          "ResourceConfig", "StoppingCondition", "EnableNetworkIsolation", "EnableManagedSpotTraining",
-          "EnableInterContainerTrafficEncryption", "CheckpointConfig", "RetryStrategy", "Environment")  # fmt: skip
+PASSED = (
+    "AlgorithmSpecification",
+    "CheckpointConfig",
+    "EnableInterContainerTrafficEncryption",
+    "EnableManagedSpotTraining",
+    "EnableNetworkIsolation",
+    "Environment",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "RetryStrategy",
+    "RoleArn",
+    "StoppingCondition",
+    "VpcConfig",
+)
 
 
 class TuningJob:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from emulators import BUCKET, SAGEGEN, TRUST, Emulator, left
+from emulators import BUCKET, SAGEGEN, STATEMENTS, TRUST, Emulator, left
 
 BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
 
@@ -38,6 +38,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         found = Emulator(process, log)
         document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
         found.client("iam").create_role(RoleName="sagemaker", AssumeRolePolicyDocument=document)
+        policy = json.dumps({"Version": "2012-10-17", "Statement": STATEMENTS})
+        found.client("iam").put_role_policy(RoleName="sagemaker", PolicyName="all", PolicyDocument=policy)
         found.client("s3").create_bucket(Bucket=BUCKET)
         yield found
         process.send_signal(signal.SIGINT)

@@ -21,6 +21,12 @@ ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/sagemaker"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
 BUCKET = "the-bucket"
+STATEMENTS = [
+    {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{BUCKET}/*"},
+    {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"},
+    {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"},
+    {"Effect": "Allow", "Action": "logs:*", "Resource": "*"},
+]
 ENDED = ("Completed", "Failed", "Stopped")
 
 
