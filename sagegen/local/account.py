@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sagegen.local import stacks
 from sagegen.local.asynchronous import Asynchronous
 from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
 from sagegen.local.hosting import Hosting
 from sagegen.local.images import Images
 from sagegen.local.models import Models
+from sagegen.local.page import Page
 from sagegen.local.registry import Registry
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
@@ -29,8 +31,8 @@ class Account:
         self.tuning = Tuning(cloud, self.training)
         self.transform = Transform(cloud, self.models)
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
-        front.open.append(self.registry.route)
-        front.signed += [Asynchronous(self.hosting).route, self.hosting.route]
+        front.open += [self.registry.route, Page(self, front).route]
+        front.signed += [stacks.route, Asynchronous(self.hosting).route, self.hosting.route]
         front.services["sagemaker"] = {
             **self.training.handlers,
             **self.models.handlers,

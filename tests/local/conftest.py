@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import uuid
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from emulators import BUCKET, SAGEGEN, STATEMENTS, TRUST, Emulator, left
-
-BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
+from helpers import BASE_IMAGE
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,18 @@ def test_every_call_is_a_line_of_json(local: Emulator) -> None:
     assert calls[-1]["status"] == 200
 
 
+def test_the_page_tells_what_is_there_and_what_was_refused(local: Emulator) -> None:
+    with pytest.raises(ClientError):
+        local.client("sagemaker").describe_endpoint(EndpointName="no-such-endpoint")
+    page = urllib.request.urlopen(local.exports["AWS_ENDPOINT_URL"], timeout=5).read().decode()
+    assert "sagemaker:DescribeEndpoint" in page
+    assert "Could not find endpoint &quot;" in page
+    assert "<script" not in page
+    elsewhere = urllib.request.Request(local.exports["AWS_ENDPOINT_URL"], headers={"Host": "evil.example:80"})
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(elsewhere, timeout=5)
+
+
 def test_what_a_killed_emulator_left_is_removed_by_the_next_one(image: str) -> None:
     process = subprocess.Popen(
         [*SAGEGEN, "local"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
