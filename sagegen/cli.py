@@ -150,6 +150,23 @@ def check(**options: Any) -> int:
     return check(Options(**options))
 
 
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
+              help="Listen there (default: a free one).")  # fmt: skip
+@click.option("--json", is_flag=True, help="Log every call as a line of JSON.")
+def local(**options: Any) -> int:
+    """Be SageMaker on this machine: real clients, real containers, nothing paid.
+
+    Without COMMAND it prints what to export, logs every call on stderr and runs until Ctrl-C. With COMMAND,
+    as in `sagegen local -- make deploy`, it starts empty, runs COMMAND with the environment set, exits with
+    its status and leaves nothing behind.
+    """
+    from sagegen.local.run import Options, local
+
+    return local(Options(**options))
+
+
 def main() -> None:
     """Run the command line and exit."""
     if "_SAGEGEN_COMPLETE" in os.environ:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sagegen.catalogue import Combination
 ROOT = Path(__file__).parent.parent
 COMBOS = catalogue.existing()
 SAMPLES = catalogue.samples()
+BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
 
 
 def combo_id(combination: Combination) -> str:
@@ -38,3 +40,14 @@ def commit(folder: Path, message: str, tag: str = "") -> None:
     git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
     if tag:
         git(folder, "tag", tag)
+
+
+def build_image(repository: Path, image: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Build a generated repository's image, with more arguments for docker build."""
+    build_args = f"--progress plain --build-arg PYTHON_IMAGE={BASE_IMAGE} {' '.join(arguments)}"
+    return subprocess.run(
+        ["make", "build", f"IMAGE={image}", f"BASE_IMAGE={BASE_IMAGE}", f"BUILD_ARGS={build_args}"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+    )

@@ -11,18 +11,13 @@ from sagegen.check.core import Evidence, Skip
 from sagegen.check.probe import Address, Exchange, ask
 from sagegen.check.rig import Payload, Rig
 from sagegen.check.scenarios.artifacts import MODEL
-from sagegen.engine import Box, Exit, Spec, StartFailed, Volume
+from sagegen.engine import Box, Exit, Spec, StartFailed
+from sagegen.platform import PORT, serving, transform_environment
 
-PORT = 8080
 #: Types of which a body holds one record per line.
 LINES = ("text/csv", "application/jsonlines", "text/plain")
 #: The environment of a transform job, and what the SDK's local mode makes of it.
-TRANSFORM_JOB = {
-    "SAGEMAKER_BATCH": "true",
-    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
-    "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD",
-    "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "1",
-}
+TRANSFORM_JOB = transform_environment()
 LOCAL_TRANSFORM = {"SAGEMAKER_BATCH": "True"}
 LISTENING = "0A"
 LOOK_SECONDS = 3.0  # until the sockets of a server without a connection are listed for the first time
@@ -162,12 +157,7 @@ def _host(text: str) -> str:
 
 def server(rig: Rig, evidence: Evidence, network: str, **changes: object) -> Spec:
     """An endpoint's container: the model read-only, nothing in the environment."""
-    spec = Spec(
-        command=("serve",),
-        volumes=(Volume(evidence[MODEL].volume, "/opt/ml/model", read_only=True),),
-        network=network,
-        hostname="model.aws.local",
-    )
+    spec = serving(evidence[MODEL].volume, network)
     return replace(spec, **changes)  # type: ignore[arg-type]
 
 

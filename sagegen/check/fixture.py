@@ -9,78 +9,24 @@ import shlex
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sagegen import platform
 from sagegen.engine import make_tar
 from sagegen.errors import USAGE, SagegenError
+from sagegen.platform import CHANNEL, CONFIG, RESOURCES
 
 GARBAGE = bytes(range(128, 256)) * 8 + b"\x00this is not data\xff\xfe"
-RESOURCES: dict[str, Any] = {
-    "current_group_name": "homogeneousCluster",
-    "current_host": "algo-1",
-    "current_instance_type": "ml.m5.xlarge",
-    "hosts": ["algo-1"],
-    "instance_groups": [
-        {
-            "hosts": ["algo-1"],
-            "instance_group_name": "homogeneousCluster",
-            "instance_type": "ml.m5.xlarge",
-        }
-    ],
-    "network_interface_name": "eth0",
-    "topology": None,
-}
-CHANNEL = {
-    "TrainingInputMode": "File",
-    "S3DistributionType": "FullyReplicated",
-    "RecordWrapperType": "None",
-}
-CONFIG = ("hyperparameters", "inputdataconfig", "resourceconfig")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training job as the container will see it."""
+class Job(platform.Job):
+    """One training job of the check."""
 
-    hyperparameters: Mapping[str, Any]
-    channels: Mapping[str, Any]
-    resources: Mapping[str, Any] = field(default_factory=lambda: RESOURCES)
-    extra: Mapping[str, bytes | None] = field(default_factory=dict)  # more files under /opt/ml
     data: str = "given"  # how the channels' files are changed: see Fixture.data
-    environment: Mapping[str, str] = field(default_factory=dict)
-    hostname: str | None = None  # None: the current host's
-    network: bool = True
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] = ("train",)
     tty: bool = False
-    writable_data: bool = False
-
-    @property
-    def host(self) -> str:
-        """This container's name in the cluster."""
-        return str(self.resources["current_host"])
-
-    def files(self) -> dict[str, bytes | None]:
-        """Everything under /opt/ml but the channels."""
-        config = (self.hyperparameters, self.channels, self.resources)
-        written = {
-            f"input/config/{name}.json": json.dumps(value).encode()
-            for name, value in zip(CONFIG, config, strict=True)
-        }
-        folders = dict.fromkeys(
-            ("input", "input/config", "model", "output", "output/data", "checkpoints", "code")
-        )
-        return {**folders, **written, **self.extra}
-
-    def on_host(self, current: str, hosts: list[str]) -> Job:
-        """The same job on one host of a cluster."""
-        group = {**RESOURCES["instance_groups"][0], "hosts": hosts}
-        return replace(
-            self,
-            resources={**self.resources, "current_host": current, "hosts": hosts, "instance_groups": [group]},
-        )
 
 
 class Fixture:

@@ -12,6 +12,7 @@ from sagegen.check.fixture import Job
 from sagegen.check.probe import ask
 from sagegen.check.rig import Rig, tree
 from sagegen.engine import Box, Exit, File, StartFailed
+from sagegen.platform import PORT
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,6 @@ def train(
 
 #: A job that uses less of one CPU than this does nothing.
 IDLE_SHARE = 0.01
-PORT = 8080
 
 
 def _watch(box: Box, rig: Rig, seconds: float, seen: dict[str, Any]) -> Exit:

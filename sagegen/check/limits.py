@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sagegen.platform import limits as platform
+
 #: Multiplies the large limits. The tests of the check set it to 0.1: they then see after 12 s instead of
 #: 120 s that an image ignores SIGTERM, and build an image of 1 GB instead of 10. A real check leaves it at 1.
 SCALE = 1.0
@@ -13,25 +15,25 @@ SCALE = 1.0
 class Limits:
     """Seconds, and bytes where the name says so."""
 
-    timeout: float = 480.0  # one training run, or a server's start until the first healthy ping
-    startup: float = 480.0  # S-13
+    timeout: float = platform.STARTUP  # one training run, or a server's start until the first healthy ping
+    startup: float = platform.STARTUP  # S-13
     startup_slow: float = 240.0
-    serverless_startup: float = 180.0  # SV-03
-    stop_training: float = 120.0  # T-60
+    serverless_startup: float = platform.SERVERLESS_STARTUP  # SV-03
+    stop_training: float = platform.STOP_TRAINING  # T-60
     stop_training_slow: float = 60.0
-    stop_serving: float = 30.0  # S-03
-    invocation: float = 60.0  # S-22
+    stop_serving: float = platform.STOP_SERVING  # S-03
+    invocation: float = platform.INVOCATION  # S-22
     linger: float = 30.0  # T-55
     late_host: float = 15.0  # T-44
     idle: float = 20.0  # a job that uses no CPU for so long waits for something that will not come
     settle: float = 20.0  # what any start may take longer than the first one
     give_up: float = 45.0  # a server that answers, but not what it should
     load: float = 5.0  # how long requests keep the server busy
-    ping: float = 2.0  # S-12
+    ping: float = platform.PING  # S-12
     ping_slow: float = 1.0
     ping_free: float = 0.4
     connect: float = 0.25  # S-21
-    image_bytes: float = 10e9  # SV-01
+    image_bytes: float = platform.SERVERLESS_IMAGE_BYTES  # SV-01
     memory_share: float = 0.25  # of the machine's, for each of several containers at a time
 
     @classmethod

@@ -12,15 +12,13 @@ from sagegen.check.core import Skip
 from sagegen.check.fixture import Fixture, Job
 from sagegen.check.limits import Limits
 from sagegen.engine import Box, Lab, Spec, Volume, make_tar
+from sagegen.platform import PORT, job_environment
 
 if TYPE_CHECKING:
     from sagegen.check.endpoint import Startup
     from sagegen.check.probe import Address
 
-JOB_ENVIRONMENT = {
-    "TRAINING_JOB_NAME": "sagegen-check",
-    "TRAINING_JOB_ARN": "arn:aws:sagemaker:us-east-1:123456789012:training-job/sagegen-check",
-}
+JOB_ENVIRONMENT = job_environment("sagegen-check")
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,9 @@ class Rig:
         """What to run for a training job, and the line that reproduces it."""
         tree = self.lab.volume()
         data = self.lab.volume(self.fixture.data(job.data)) if job.writable_data else self.data(job.data)
-        spec = Spec(
-            command=job.command,
-            entrypoint=job.entrypoint,
-            environment={**JOB_ENVIRONMENT, **job.environment},
-            volumes=(Volume(tree, "/opt/ml"), Volume(data, "/opt/ml/input/data", not job.writable_data)),
-            network=network if job.network else None,
-            alias=job.host if len(job.resources["hosts"]) > 1 else None,
-            hostname=job.hostname or job.host,
-            tty=job.tty,
-        )
+        volumes = (Volume(tree, "/opt/ml"), Volume(data, "/opt/ml/input/data", not job.writable_data))
+        spec = job.spec(JOB_ENVIRONMENT, volumes, network if job.network else None)
+        spec = replace(spec, tty=job.tty)
         mounts = ['-v "$w":/opt/ml'] + (
             [] if job.writable_data else ['-v "$w/input/data":/opt/ml/input/data:ro']
         )
@@ -118,7 +109,7 @@ class Rig:
         if model == "corrupt":
             prepare += ' && find "$w/model" -type f -exec sh -c \'echo garbage > "$1"\' - {} \\;'
         mode = "rw" if model == "rw" else "ro"
-        port = spec.environment.get("SAGEMAKER_BIND_TO_PORT", "8080")
+        port = spec.environment.get("SAGEMAKER_BIND_TO_PORT", str(PORT))
         return f"{prepare} && " + self._line(
             spec, [f"-p {port}:{port}", f'-v "$w/model":/opt/ml/model:{mode}']
         )

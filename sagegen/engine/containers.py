@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LOG_LINES = 4000
 LOG_TAIL_BYTES = 8 * 2**20
 HEAD_BYTES = 4096
+LINE_BYTES = 2**18  # of a log, as CloudWatch takes it
 GPU_TROUBLE = re.compile(r"could not select device driver|nvidia-container-cli|nvidia-container-runtime")
 EXEC_SECONDS = 10.0
 
@@ -51,6 +52,7 @@ class Spec:
     """What `docker run` would be told."""
 
     command: tuple[str, ...]
+    image: str | None = None  # None: the lab's
     entrypoint: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
@@ -204,6 +206,17 @@ class Box:
             with suppress(ValueError):
                 lines.append((_timestamp(when), text[:2000]))
         return lines
+
+    def follow(self) -> Iterator[str]:
+        """The lines of its log from the first on, as they come, until it ends."""
+        left = b""
+        for chunk in self._api.logs(self.id, stdout=True, stderr=True, stream=True, follow=True):
+            *lines, left = (left + chunk).split(b"\n")
+            for line in lines:
+                yield line.decode(errors="replace").rstrip("\r")
+            left = left[-LINE_BYTES:]
+        if left:
+            yield left.decode(errors="replace")
 
     def archive(self, folder: str) -> IO[bytes]:
         """A folder as a tar archive in a temporary file that vanishes when it is closed."""

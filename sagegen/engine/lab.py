@@ -29,12 +29,12 @@ CPU_PERIOD = 100_000
 
 
 class Lab:
-    """Runs containers of one image, and takes everything away again."""
+    """Runs containers, of one image where a Spec names no other, and takes everything away again."""
 
     def __init__(
         self,
         engine: Engine,
-        image: str,
+        image: str = "",  # none: every Spec names its own
         *,
         environment: Mapping[str, str] | None = None,
         gpus: bool = False,
@@ -54,7 +54,8 @@ class Lab:
         # creates without telling its name could not be removed.
         self._creations = ThreadPoolExecutor(thread_name_prefix="create")
         self._lock = threading.Lock()
-        self._network: str | None = None
+        self._networks: dict[bool, str] = {}
+        self._pulled: set[str] = set()
         info: dict[str, Any] = engine.client.info()
         self.memory = max(2 * 2**30, int(info["MemTotal"] * memory_share))
         # A container's own address is the surest way in; where it cannot be reached, ports are published.
@@ -63,11 +64,26 @@ class Lab:
             and "Docker Desktop" not in info["OperatingSystem"]
             and self.api.base_url.startswith("http+docker://")
         )
-        try:
-            self.attributes: dict[str, Any] = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
-        except ImageNotFound as error:
-            raise SagegenError(f"there is no image {image} – build it, or docker pull it", USAGE) from error
+        found = self.inspect(image) if image else {}
+        if found is None:
+            raise SagegenError(f"there is no image {image} – build it, or docker pull it", USAGE)
+        self.attributes: dict[str, Any] = found
         sweep_dead(self.api)
+
+    def inspect(self, image: str) -> dict[str, Any] | None:
+        """What the engine knows of an image; None where it has none of this name."""
+        try:
+            return dict(self.api.inspect_image(image))  # type: ignore[no-untyped-call]
+        except ImageNotFound:
+            return None
+
+    def pull(self, repository: str, digest: str, login: Mapping[str, str]) -> str:
+        """Fetch an image from a registry; the engine forgets it when the lab is closed."""
+        name = f"{repository}@{digest}"
+        if name not in self._pulled:
+            self.api.pull(repository, tag=digest, auth_config=dict(login))
+            self._pulled.add(name)
+        return name
 
     def close(self) -> None:
         """Remove every container, network and volume of this check."""
@@ -76,8 +92,11 @@ class Lab:
         for attempt in range(5):
             with suppress(*TROUBLE):
                 if not remove(self.api, self._id):
-                    return
+                    break
             time.sleep(0.2 * attempt)
+        for image in self._pulled:
+            with suppress(*TROUBLE):
+                self.api.remove_image(image)
 
     def check_open(self) -> None:
         """Raise where the check is being ended."""
@@ -97,41 +116,45 @@ class Lab:
         if self._closed.wait(seconds):
             raise Closed
 
-    def network(self) -> str:
-        """The network, without a way out, of every container that need not find another."""
+    def network(self, way_out: bool = False) -> str:
+        """The network, with or without a way out, of every container that need not find another."""
         with self._lock:
-            self._network = self._network or self._new_network()
-            return self._network
+            if way_out not in self._networks:
+                self._networks[way_out] = self._new_network(way_out)
+            return self._networks[way_out]
 
     @contextmanager
-    def cluster(self) -> Iterator[str]:
-        """A network, without a way out, for hosts that find each other by name. Engines have few of them."""
-        name = self._new_network()
+    def cluster(self, way_out: bool = False) -> Iterator[str]:
+        """A network for hosts that find each other by name. Engines have few of them."""
+        name = self._new_network(way_out)
         try:
             yield name
         finally:
             with suppress(*TROUBLE):
                 self.api.remove_network(name)
 
-    def _new_network(self) -> str:
-        options = {} if self.direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    def _new_network(self, way_out: bool) -> str:
+        options = (
+            {} if self.direct or way_out else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        )
         name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
         self._create(
             self.api.create_network,
             name,
             driver="bridge",
-            internal=self.direct,
+            internal=self.direct and not way_out,
             labels=self._labels,
             options=options,
         )
         return name
 
-    def volume(self, archive: IO[bytes] | bytes | None = None) -> str:
-        """A volume with the files of a tar archive."""
+    def volume(self, archive: IO[bytes] | bytes | None = None, image: str | None = None) -> str:
+        """A volume with the files of a tar archive, perhaps compressed; a container of `image` unpacks it."""
         name = f"sagegen-check-{self._id}-{secrets.token_hex(3)}"
         self._create(self.api.create_volume, name, labels=self._labels)
         if archive is not None:
-            spec = Spec(command=("fill",), entrypoint=("fill",), volumes=(Volume(name, "/volume"),))
+            volumes = (Volume(name, "/volume"),)
+            spec = Spec(command=("fill",), image=image, entrypoint=("fill",), volumes=volumes)
             with self.container(spec) as box:
                 box.write("/volume", archive)
         return name
@@ -164,7 +187,7 @@ class Lab:
             networking = self.api.create_networking_config({spec.network: endpoint})  # type: ignore[arg-type]
         created = self._create(
             self.api.create_container,
-            self.image,
+            spec.image or self.image,
             list(spec.command),
             entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
             environment={**self.environment, **spec.environment},

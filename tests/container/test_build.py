@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import build_image
 
 from sagegen.render import render
 
 IMAGE = f"sagegen-test-build:{os.getpid()}"
-BASE_IMAGE = os.environ.get("SAGEGEN_BASE_IMAGE", "python:{python}-slim").replace("{python}", "3.13")
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,7 @@ def small(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    build_args = f"--progress plain --build-arg PYTHON_IMAGE={BASE_IMAGE} {' '.join(arguments)}"
-    return subprocess.run(
-        ["make", "build", f"IMAGE={IMAGE}", f"BASE_IMAGE={BASE_IMAGE}", f"BUILD_ARGS={build_args}"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-    )
+    return build_image(repository, IMAGE, *arguments)
 
 
 def layers(image: str) -> list[str]:

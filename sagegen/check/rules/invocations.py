@@ -13,12 +13,13 @@ from sagegen.check.core import (
     rule,
     skipped,
 )
-from sagegen.check.endpoint import PORT, by_lines, enlarged
+from sagegen.check.endpoint import by_lines, enlarged
 from sagegen.check.limits import Limits
 from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.load import EMPTY_BODY, LARGE, Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
+from sagegen.platform import PORT
 
 PAGE = "your-algorithms-inference-code"
 FAQ = "hosting-faqs"

@@ -11,10 +11,11 @@ from sagegen.check.core import (
     passed,
     rule,
 )
-from sagegen.check.endpoint import PORT, percentile, slowest
+from sagegen.check.endpoint import percentile, slowest
 from sagegen.check.limits import Limits
 from sagegen.check.scenarios.load import CLIENT_GONE, growth
 from sagegen.check.scenarios.serving import SERVE
+from sagegen.platform import PORT
 
 PAGE = "your-algorithms-inference-code"
 FAQ = "hosting-faqs"

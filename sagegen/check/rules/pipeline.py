@@ -13,8 +13,8 @@ from sagegen.check.core import (
     rule,
     skipped,
 )
-from sagegen.check.endpoint import PORT
 from sagegen.check.scenarios.pipeline import FIRST_PORT, PIPELINE, SAFE_PORTS
+from sagegen.platform import PORT
 
 LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 PIPELINES = "inference-pipeline-real-time"

@@ -13,11 +13,11 @@ from sagegen.check.core import (
     rule,
     skipped,
 )
-from sagegen.check.endpoint import PORT
 from sagegen.check.jobs import NETWORK
 from sagegen.check.limits import Limits
 from sagegen.check.scenarios.serving import SERVE
 from sagegen.check.scenarios.startup import CORRUPT
+from sagegen.platform import PORT
 
 PAGE = "your-algorithms-inference-code"
 

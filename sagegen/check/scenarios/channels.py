@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from sagegen.check.core import Evidence, Skip, scenario
-from sagegen.check.fixture import CHANNEL
 from sagegen.check.jobs import Run, train
 from sagegen.check.rig import Rig
 from sagegen.check.scenarios.artifacts import to_tar_gz
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN
 from sagegen.engine import TROUBLE, Box
+from sagegen.platform import CHANNEL
 
 #: Each channel on its own: the FIFO of epoch 0 at once, every other one two seconds late.
 FEED = """

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sagegen.check.core import Evidence, scenario
-from sagegen.check.fixture import CHANNEL, Job
+from sagegen.check.fixture import Job
 from sagegen.check.jobs import Run, together, train
 from sagegen.check.rig import Rig
 from sagegen.check.scenarios.cluster import CLUSTER
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN
 from sagegen.check.variations import RICH, changed, has_both, plain
+from sagegen.platform import CHANNEL
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""Every service of the account, put behind the front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagegen.local import stacks
+from sagegen.local.asynchronous import Asynchronous
+from sagegen.local.cloud import Cloud
+from sagegen.local.front import Front
+from sagegen.local.hosting import Hosting
+from sagegen.local.images import Images
+from sagegen.local.models import Models
+from sagegen.local.page import Page
+from sagegen.local.registry import Registry
+from sagegen.local.training import Training
+from sagegen.local.transform import Transform
+from sagegen.local.tuning import Tuning
+
+
+class Account:
+    """What the emulator has, and how it ends."""
+
+    def __init__(self, cloud: Cloud, front: Front) -> None:
+        self.cloud = cloud
+        self.registry = Registry(cloud)
+        self.images = Images(self.registry)
+        self.training = Training(cloud, self.images)
+        self.models = Models(cloud, self.images)
+        self.hosting = Hosting(cloud, self.models)
+        self.tuning = Tuning(cloud, self.training)
+        self.transform = Transform(cloud, self.models)
+        front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
+        front.open += [self.registry.route, Page(self, front).route]
+        front.signed += [stacks.route, Asynchronous(self.hosting).route, self.hosting.route]
+        front.services["sagemaker"] = {
+            **self.training.handlers,
+            **self.models.handlers,
+            **self.hosting.handlers,
+            **self.transform.handlers,
+            **self.tuning.handlers,
+            "AddTags": self._add_tags,
+            "ListTags": self._list_tags,
+            "DeleteTags": self._delete_tags,
+        }
+
+    def _add_tags(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.cloud.tag(given["ResourceArn"], given)
+        return self._list_tags(given)
+
+    def _list_tags(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = self.cloud.tags.get(given["ResourceArn"], {})
+        return {"Tags": [{"Key": key, "Value": value} for key, value in found.items()]}
+
+    def _delete_tags(self, given: dict[str, Any]) -> None:
+        for key in given["TagKeys"]:
+            self.cloud.tags.get(given["ResourceArn"], {}).pop(key, None)

@@ -1,0 +1,200 @@
+"""What a role may do: every call by a role is held against its own policies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from botocore.exceptions import ClientError
+
+from sagegen.local.cloud import ACCOUNT, Cloud
+from sagegen.local.identities import ROLE, several
+from sagegen.local.wire import Fault
+
+if TYPE_CHECKING:
+    from sagegen.local.front import Request
+
+#: A resource of a service whose requests are not read here: the action alone is judged.
+ANY = ""
+S3_OBJECT = {
+    "GET": "GetObject",
+    "HEAD": "GetObject",
+    "PUT": "PutObject",
+    "POST": "PutObject",
+    "DELETE": "DeleteObject",
+}
+S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+#: Of a bucket's or an object's own settings, in the query of their URL.
+S3_SETTINGS = ("acl", "cors", "encryption", "lifecycle", "location", "logging", "notification", "policy",
+               "tagging", "versioning", "website")  # fmt: skip
+#: {member of a request: the kind of resource}; what a call makes or changes comes first.
+SAGEMAKER = {
+    "HyperParameterTuningJobName": "hyper-parameter-tuning-job",
+    "TrainingJobName": "training-job",
+    "TransformJobName": "transform-job",
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+}
+RUNTIME = {"async-invocations": "InvokeEndpointAsync", "invocations": "InvokeEndpoint",
+           "invocations-response-stream": "InvokeEndpointWithResponseStream"}  # fmt: skip
+#: botocore's names of services, where IAM has others.
+PREFIXES = {"monitoring": "cloudwatch", "stepfunctions": "states"}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a call must be allowed: an action, the resource, and what conditions may ask."""
+
+    action: str
+    resource: str
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+class Policies:
+    """The policies of the account's roles."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
+    def check(self, role: str, request: Request, operation: str) -> None:
+        """Refuse a call that the role's policies do not allow."""
+        for need in needs(self.cloud, request, operation):
+            self.require(role, need)
+
+    def require(self, role: str, need: Need) -> None:
+        """Refuse what the role's policies do not allow."""
+        if not self.allows(role, need):
+            who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role.rpartition('/')[2]}/session"
+            text = (
+                f"User: {who} is not authorized to perform: {need.action} on resource: {need.resource or '*'}"
+                f" because no identity-based policy allows the {need.action} action"
+            )
+            raise Fault("AccessDenied", text, 403)
+
+    def allows(self, role: str, need: Need) -> bool:
+        """Whether a statement allows it and none denies it."""
+        allowed = False
+        for document in self._documents(role):
+            for statement in several(document.get("Statement", [])):
+                if _matches(statement, need):
+                    if statement["Effect"] == "Deny":
+                        return False
+                    allowed = True
+        return allowed
+
+    def _documents(self, role: str) -> Iterator[dict[str, Any]]:
+        iam = self.cloud.client("iam")
+        named = ROLE.fullmatch(role)
+        name = named[2] if named else role
+        try:
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+                yield iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+            for one in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+                arn = one["PolicyArn"]
+                version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+                yield iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        except ClientError:
+            return  # the role is gone, and allows nothing
+
+
+def _matches(statement: Mapping[str, Any], need: Need) -> bool:
+    if "Action" in statement and not like(statement["Action"], need.action, fold=True):
+        return False
+    if "NotAction" in statement and like(statement["NotAction"], need.action, fold=True):
+        return False
+    if need.resource != ANY:
+        if "Resource" in statement and not like(statement["Resource"], need.resource):
+            return False
+        if "NotResource" in statement and like(statement["NotResource"], need.resource):
+            return False
+    conditions = [
+        (operator, key, wanted)
+        for operator, pairs in statement.get("Condition", {}).items()
+        for key, wanted in pairs.items()
+    ]
+    deny = statement["Effect"] == "Deny"
+    return all(_holds(operator, need.context.get(key), wanted, deny) for operator, key, wanted in conditions)
+
+
+def _holds(operator: str, value: str | None, wanted: Any, unknown: bool) -> bool:
+    """Whether a condition holds; one that is not understood denies."""
+    if operator in ("StringEquals", "ArnEquals", "StringLike", "ArnLike"):
+        exact = operator == "StringEquals"
+        return value is not None and (value in several(wanted) if exact else like(wanted, value))
+    if operator in ("StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"):
+        return value is None or not like(wanted, value)
+    return unknown
+
+
+def like(patterns: Any, value: str, *, fold: bool = False) -> bool:
+    """Whether one of IAM's patterns, with * and ?, matches all of a value."""
+    for pattern in several(patterns):
+        rule = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+        if re.fullmatch(rule, value, re.DOTALL | (re.IGNORECASE if fold else 0)):
+            return True
+    return False
+
+
+def needs(cloud: Cloud, request: Request, operation: str) -> Iterator[Need]:
+    """What a call must be allowed."""
+    service = request.call.service
+    if service == "s3":
+        yield from _s3(request)
+    elif service == "sagemaker" and not operation:
+        _, _, name, way = [*request.path.split("/"), "", "", ""][:4]
+        yield Need(f"sagemaker:{RUNTIME.get(way, way)}", cloud.arn("endpoint", name.lower()))
+    elif service == "sagemaker":
+        yield from _sagemaker(cloud, operation, json.loads(request.reread() or b"{}"))
+    elif service in ("ecr", "logs"):
+        given = json.loads(request.reread() or b"{}")
+        names = [given.get("repositoryName"), *given.get("repositoryNames", ()), given.get("logGroupName")]
+        name = next((one for one in names if one), "*")
+        kind = f"repository/{name}" if service == "ecr" else f"log-group:{name}"
+        resource = f"arn:aws:{service}:{cloud.region}:{ACCOUNT}:{kind}"
+        yield Need(f"{service}:{operation}", "*" if operation == "GetAuthorizationToken" else resource)
+    else:
+        yield Need(f"{PREFIXES.get(service, service)}:{operation or request.call.operation}", ANY)
+
+
+def _sagemaker(cloud: Cloud, operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
+    kinds = SAGEMAKER
+    if operation in ("CreateModel", "CreateEndpointConfig"):
+        kinds = {
+            f"{operation.removeprefix('Create')}Name": SAGEMAKER[f"{operation.removeprefix('Create')}Name"]
+        }
+    name = next((one for one in kinds if isinstance(given.get(one), str)), None)
+    resource = given.get("ResourceArn") or (cloud.arn(kinds[name], given[name].lower()) if name else "*")
+    yield Need(f"sagemaker:{operation}", resource)
+    if given.get("Tags") and operation.startswith("Create"):
+        yield Need("sagemaker:AddTags", resource)
+    definition = given.get("TrainingJobDefinition") or {}
+    for role in (given.get("RoleArn"), given.get("ExecutionRoleArn"), definition.get("RoleArn")):
+        if role:
+            yield Need("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+
+
+def _s3(request: Request) -> Iterator[Need]:
+    bucket, _, key = unquote(request.path).lstrip("/").partition("/")
+    method, query = request.method, request.query
+    verb = "Get" if method in ("GET", "HEAD") else "Put" if method in ("PUT", "POST") else "Delete"
+    setting = next((one for one in S3_SETTINGS if one in query), None)
+    if not bucket:
+        yield Need("s3:ListAllMyBuckets", "*")
+    elif not key and setting:
+        yield Need(f"s3:{verb}Bucket{setting.title()}", f"arn:aws:s3:::{bucket}")
+    elif not key and method == "POST" and "delete" in query:
+        yield Need("s3:DeleteObject", f"arn:aws:s3:::{bucket}/*")
+    elif not key:
+        context = {"s3:prefix": query.get("prefix", "")}
+        yield Need(f"s3:{S3_BUCKET.get(method, 'PutBucket')}", f"arn:aws:s3:::{bucket}", context)
+    elif setting:
+        yield Need(f"s3:{verb}Object{setting.title()}", f"arn:aws:s3:::{bucket}/{key}")
+    else:
+        yield Need(f"s3:{S3_OBJECT[method]}", f"arn:aws:s3:::{bucket}/{key}")
+        if source := request.headers.get("x-amz-copy-source"):
+            yield Need("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}")

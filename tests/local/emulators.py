@@ -1,0 +1,127 @@
+"""`sagegen local` as a process, with clients that know nothing of it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+SAGEGEN = [sys.executable, "-m", "sagegen"]
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/sagemaker"
+TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+BUCKET = "the-bucket"
+STATEMENTS = [
+    {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{BUCKET}/*"},
+    {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"},
+    {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"},
+    {"Effect": "Allow", "Action": "logs:*", "Resource": "*"},
+]
+ENDED = ("Completed", "Failed", "Stopped")
+
+
+def exported(text: str) -> dict[str, str]:
+    """The variables of `export A=B C=D` lines."""
+    words = [word for line in text.splitlines() for word in line.removeprefix("export ").split()]
+    return dict(word.split("=", 1) for word in words)
+
+
+class Emulator:
+    """A process of `sagegen local`, and what its user has."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.process, self.log = process, log
+        assert process.stdout
+        self.exports = exported("".join(process.stdout.readline() for _ in range(3)))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.environment = {**inherited, **self.exports}
+
+    def unchecked(self, service: str) -> Any:
+        """A client that leaves the judgement to the service."""
+        return self.client(service, parameter_validation=False)
+
+    @functools.cache  # noqa: B019
+    def client(self, service: str, **more: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.exports["AWS_ENDPOINT_URL"],
+            region_name=self.exports["AWS_DEFAULT_REGION"],
+            aws_access_key_id=self.exports["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.exports["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=256, **more),
+        )
+
+    def aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The AWS CLI."""
+        return subprocess.run(["aws", *arguments], env=self.environment, capture_output=True, text=True)
+
+    # --- shorthands of what many tests need
+
+    def put(self, **objects: str | bytes) -> None:
+        """Objects in the bucket; two underscores in a name are a slash."""
+        for key, body in objects.items():
+            self.client("s3").put_object(Bucket=BUCKET, Key=key.replace("__", "/"), Body=body)
+
+    def get(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def unpacked(self, uri: str) -> dict[str, bytes]:
+        """The files of a tar.gz."""
+        with tarfile.open(fileobj=io.BytesIO(self.get(uri))) as archive:
+            return {e.name: archive.extractfile(e).read() for e in archive if e.isfile()}  # type: ignore[union-attr]
+
+    def logged(self, group: str, stream: str = "") -> list[str]:
+        """The lines of a log group's streams."""
+        logs = self.client("logs")
+        chosen = {"logStreamNamePrefix": stream} if stream else {}
+        found = logs.filter_log_events(logGroupName=group, **chosen)["events"]
+        return [event["message"] for event in found]
+
+
+def wait(ask: Callable[[], Any], seconds: float = 60) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.1)
+    return answer
+
+
+def left(pid: int) -> str:
+    """What containers, networks and volumes an emulator left."""
+    mine = f"label=sagegen.check.pid={pid}"
+    lists = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
+    asked = [["docker", *words, "--quiet", "--filter", mine] for words in lists]
+    return "".join(subprocess.check_output(command, text=True) for command in asked)
+
+
+def request(image: str, name: str, **more: Any) -> dict[str, Any]:
+    """A request for a small training job."""
+    algorithm = {"TrainingImage": image, "TrainingInputMode": "File", **more.pop("algorithm", {})}
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": more.pop("hosts", 1), "VolumeSizeInGB": 5}
+    return {
+        "TrainingJobName": name,
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": algorithm,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+        "ResourceConfig": resources,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 300},
+        **more,
+    }
+
+
+def channel(name: str, prefix: str, **more: Any) -> dict[str, Any]:
+    """A channel of objects in the bucket."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}", **more.pop("source", {})}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **more}
