@@ -9,16 +9,22 @@ if [[ ! -d $opt_ml/model ]]; then
     exit 1
 fi
 
+port=${PORT:-8080}
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    echo "Port $port is taken. Take another here and for predict: make serve PORT=8081, make predict PORT=8081" >&2
+    exit 1
+fi
+
 case ${1:-} in
     "")
-        local_test/image.sh
+        bash local_test/image.sh
         # An endpoint's container may read the model, never write to it (S-40).
         exec "${DOCKER:-docker}" run --rm --user "$(id -u):$(id -g)" \
-            --publish "127.0.0.1:${PORT:-8080}:8080" --volume "$opt_ml/model:/opt/ml/model:ro" \
+            --publish "127.0.0.1:$port:8080" --volume "$opt_ml/model:/opt/ml/model:ro" \
             "${IMAGE:-my-model:latest}" serve
         ;;
     --no-docker)
-        export SAGEMAKER_BASE_DIR=$opt_ml SAGEMAKER_BIND_TO_PORT=${PORT:-8080} PYTHONPATH=src
+        export SAGEMAKER_BASE_DIR=$opt_ml SAGEMAKER_BIND_TO_PORT=$port PYTHONPATH=src
         exec "${VENV:-.venv}/bin/python" src/serve
         ;;
     *)

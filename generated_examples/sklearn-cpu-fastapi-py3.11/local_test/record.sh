@@ -37,7 +37,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/payloads"
 if $in_image; then
-    local_test/image.sh
+    bash local_test/image.sh
     mounts=(--volume "$opt_ml/model:/opt/ml/model:ro" --volume "$PWD/local_test:/local_test:ro"
         --volume "$scratch/payloads:/recorded")
     inside=${examples:+/examples/$(basename "$examples")}

@@ -21,7 +21,7 @@ while (($#)); do
 done
 
 opt_ml=${OPT_ML:-$PWD/local_test/opt_ml}
-! $in_image || local_test/image.sh
+! $in_image || bash local_test/image.sh
 rm -rf "$opt_ml/model" "$opt_ml/output"
 $resume || rm -rf "$opt_ml/checkpoints"
 mkdir -p "$opt_ml"/{model,output/data,checkpoints}

@@ -58,7 +58,7 @@ def compose(
     docker_services: Services, docker_compose_file: str, docker_compose_project_name: str, opt_ml: Path
 ) -> Compose:
     """Runs compose in a project of its own, as this user, on a free port, with both streams as one text."""
-    image = subprocess.run([LOCAL_TEST / "image.sh"], stderr=subprocess.PIPE, text=True)
+    image = subprocess.run(["bash", LOCAL_TEST / "image.sh"], stderr=subprocess.PIPE, text=True)
     assert image.returncode == 0, image.stderr
     settings = {"OPT_ML": str(opt_ml), "RUN_AS": f"{os.getuid()}:{os.getgid()}", "PORT": "0"}
     project = ["--file", docker_compose_file, "--project-name", docker_compose_project_name]

@@ -1,4 +1,4 @@
-"""Several processes that train one model with torch.distributed. All of it is plain code where there is one."""
+"""Several processes that train one model with torch.distributed; one process needs none of it."""
 
 import os
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def parallel(model: nn.Module) -> nn.Module:
 def batches(
     parallel: nn.Module, order: torch.Tensor, batch_size: int, sharded: bool = False
 ) -> Iterator[torch.Tensor]:
-    """Each batch of `order`, or this process's part of it; of a sharded channel, a process deals out its own rows.
+    """Each batch of `order`, or this process's part of it. Of a sharded channel, `order` is its own rows.
 
     Processes may have different numbers of batches.
     """

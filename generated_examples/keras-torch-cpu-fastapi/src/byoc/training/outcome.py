@@ -29,7 +29,7 @@ def complete() -> None:
 
 
 def fail(reason: str) -> None:
-    """Log why training failed. The first reason becomes the failure file, at once or not at all; others are lost."""
+    """Log why training failed. The first reason becomes the failure file, at once or not at all."""
     if paths.failure().exists():
         return
     say(f"training failed: {reason}")

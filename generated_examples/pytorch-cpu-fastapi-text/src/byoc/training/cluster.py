@@ -66,7 +66,7 @@ class Cluster:
         self.done: set[str] = set()
 
     def meet(self, has_data: bool, stop: StopRequest) -> tuple[str, ...]:
-        """Wait until every host is there. Returns those that have data. Raises HostFailed if one does not come."""
+        """Wait until every host is there. Returns those that have data. Raises HostFailed if one is not."""
         if len(self.hosts) == 1:
             return self.hosts
         say(f"host {self.current} waits for {len(self.hosts)} hosts")
@@ -85,7 +85,8 @@ class Cluster:
                     missing.remove(hello["host"])
                     self.peers[peer] = hello["host"]
                     with_data |= {hello["host"]} if hello["has_data"] else set()
-        members = tuple(host for host in self.hosts if host in with_data) or self.hosts  # train() names the channel
+        # Where nobody has data, train() names the channel.
+        members = tuple(host for host in self.hosts if host in with_data) or self.hosts
         self._tell(members=members)
         return members
 
@@ -110,7 +111,7 @@ class Cluster:
             pass
 
     def end(self) -> None:
-        """Wait until every host is done: local modes stop all hosts when one ends. Raises HostFailed as `check`."""
+        """Wait until every host is done: local modes stop all when one ends. Raises HostFailed as `check`."""
         self.done.add(self.current)
         first = self.hosts[0]
         if self.current != first:
@@ -136,7 +137,7 @@ class Cluster:
                 del self.peers[peer]
                 if host in self.done:
                     continue
-                message = {"failed": f"{host}: ended without a reason (killed, most often for lack of memory)"}
+                message = {"failed": f"{host}: was lost without a reason (most often: out of memory)"}
             if "failed" in message:
                 raise HostFailed(message["failed"])
             self.done |= {message["done"]} if "done" in message else set()
@@ -165,7 +166,12 @@ def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Pr
         shared |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     ranks = [{"RANK": str(node * local + i), "LOCAL_RANK": str(i), **shared} for i in range(local)]
     children = [Process(command.CHILD, environment=rank if size > 1 else {}) for rank in ranks]
-    stop.on_stop = lambda: [child.ask_to_stop() for child in children] and None
+
+    def ask_to_stop() -> None:
+        for child in children:
+            child.ask_to_stop()
+
+    stop.on_stop = ask_to_stop
     # They hear a signal that arrives now once they have a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     outcome.begin(processes=local)

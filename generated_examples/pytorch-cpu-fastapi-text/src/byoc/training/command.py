@@ -1,7 +1,7 @@
 """The `train` command: a small parent that SageMaker's signals reach, and a child that runs model.py.
 
-The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too. Only
-the child can say that training is complete: no exit code counts as success (T-50, T-51).
+The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too.
+Only the child can say that training is complete: no exit code counts as success (T-50, T-51).
 """
 
 import gc
@@ -44,10 +44,8 @@ def main() -> int:
     return 0 if outcome.succeeded(code) else code or 1
 
 
-def supervise(
-    children: list[Process], stop: StopRequest, check: Callable[[], object] = lambda: None
-) -> int:
-    """Wait until all children have ended or one has failed, and call `check` meanwhile. Returns the exit code."""
+def supervise(children: list[Process], stop: StopRequest, check: Callable[[], object] = lambda: None) -> int:
+    """Wait until all children have ended or one has failed, and call `check` meanwhile. Returns a code."""
 
     def ended() -> bool:
         return any(c.exit_code for c in children) or all(c.exit_code is not None for c in children)
@@ -76,7 +74,7 @@ def run() -> int:
 
         if machine.gpu_required() and not machine.gpus():
             raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
-        say(framework.prepare(threads=max(1, machine.cpus() // int(os.environ.get('LOCAL_WORLD_SIZE', '1')))))
+        say(framework.prepare(threads=max(1, machine.cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
         raw = job.config("hyperparameters")
         if program := script.requested(raw):
             paths.model().mkdir(parents=True, exist_ok=True)
@@ -129,7 +127,7 @@ def _train(stop: StopRequest) -> None:
             f"the job has {len(current.hosts)} hosts, and this image trains on one: set instance_count=1"
         )
     current.model_dir.mkdir(parents=True, exist_ok=True)
-    if not stop:
+    if not current.should_stop():  # each process of a job on several hosts gives the same answer
         model.train(current)
         if unread := current.unread_channels():
             say(f"train() did not ask for these channels of the job: {', '.join(unread)}")
