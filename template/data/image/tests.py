@@ -1,4 +1,4 @@
-@needs_read
+@of_the_sample
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("3/a.png", "3/a.png is not an image"), ("three/a.png", "three/a.png must lie in a folder")],
@@ -10,7 +10,7 @@ def test_a_wrong_file_ends_the_job_with_its_name(tmp_path: Path, name: str, reas
         model.read(tmp_path)
 
 
-@needs_read
+@of_the_sample
 def test_an_image_may_have_any_size_and_mode() -> None:
     modes, sizes = ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"), ((8, 8), (31, 1))
     images = [model.Image.new(mode, size) for mode in modes for size in sizes]

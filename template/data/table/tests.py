@@ -2,7 +2,7 @@ HEADER = "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex
 ROW = "Adelie,39.1,18.7,181,3750,male\n"
 
 
-@needs_read
+@of_the_sample
 def test_a_training_file_may_lack_optional_columns_and_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"\ufeff{HEADER}{ROW}Gentoo,46.1,13.2,211,4500,\n", encoding="utf-8")
     x, y = model.read(tmp_path)
@@ -10,7 +10,7 @@ def test_a_training_file_may_lack_optional_columns_and_begin_with_a_byte_order_m
     assert [model.LABELS[label] for label in y] == ["Adelie", "Gentoo"]
 
 
-@needs_read
+@of_the_sample
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
