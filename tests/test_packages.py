@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import ROOT, git, tree
+from helpers import ROOT, commit, git, tree
 
 from sagegen.render import render
 from sagegen.update import REQUIREMENTS
@@ -40,6 +40,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return {
+        "clone": folder / "clone",
         "wheel": folder / "dist/sagegen-9.8.7-py3-none-any.whl",
         "sdist": folder / "dist/sagegen-9.8.7.tar.gz",
     }
@@ -75,3 +76,23 @@ def test_a_package_needs_neither_git_nor_network_and_records_its_release(
     render(tmp_path / "checkout/out", {"project_name": "out"}, recorded_origin=same)
     assert tree(tmp_path / "out") == tree(tmp_path / "checkout/out")
     assert (tmp_path / "out" / REQUIREMENTS).is_file() and os.access(tmp_path / "out/src/train", os.X_OK)
+
+
+def test_what_a_wheel_generated_is_updated_from_a_git_address(
+    packages: dict[str, Path], tmp_path: Path
+) -> None:
+    uv("venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    uv("pip", "install", "--quiet", "--python", tmp_path / "venv/bin/python", packages["wheel"])
+    sagegen, project = tmp_path / "venv/bin/sagegen", tmp_path / "churn"
+    subprocess.run([sagegen, "new", project, "--defaults"], check=True, capture_output=True)
+    answers = project / ".copier-answers.yml"
+    # The public address cannot be reached from a test: the clone stands in for it.
+    answers.write_text(answers.read_text().replace("gh:sagegen/sagegen", f"git+{packages['clone'].as_uri()}"))
+    commit(project, "generated")
+    (packages["clone"] / "template/project/NEW.md").write_text("new\n")
+    commit(packages["clone"], "the next release", "v9.9.0")
+
+    done = subprocess.run([sagegen, "update"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "v9.8.7 → v9.9.0" in done.stdout
+    assert (project / "NEW.md").is_file() and "_commit: v9.9.0" in answers.read_text()

@@ -42,7 +42,7 @@ def test_actionlint_and_zizmor_find_nothing(repository: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
 def test_actions_are_pinned_by_commit_and_jobs_name_their_permissions(path: Path) -> None:
     for action in re.findall(r"uses: (.+)", path.read_text()):
-        assert re.fullmatch(r"[\w/.-]+@[0-9a-f]{40} # v[0-9.]+", action), action
+        assert re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}  # v[0-9.]+", action), action
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {}
     assert all("permissions" in job for job in workflow["jobs"].values())
