@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from compare import same
 from pyarrow import parquet
 
 from byoc import hooks, payloads
 from byoc.errors import RequestError
 from byoc.inputs import Media, Numbers, Table, Text, declared
 from byoc.serving.loaded_model import LoadedModel
-from compare import same
 
 # As predict.sh has them: a request's suffix decides its Content-Type, an answer's suffix the Accept header.
 MEDIA_TYPES = {

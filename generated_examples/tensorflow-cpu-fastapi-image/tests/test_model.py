@@ -1,4 +1,7 @@
-"""Your model's tests: they train on the sample data, without Docker, in seconds."""
+"""Your model's tests: they train on the sample data, without Docker, in seconds.
+
+What your model does not have, such as checkpoints, is skipped with the reason.
+"""
 
 import io
 import json
@@ -14,13 +17,15 @@ from typing import Any
 import pytest
 
 try:
-    from byoc import framework, job, metrics, paths, payloads
+    from byoc import framework, hooks, inputs, job, metrics, paths, payloads
     from byoc.errors import JobError
 
     framework.prepare(threads=1)
 except ModuleNotFoundError as missing:
     why = f"{missing.name} is not installed here; `make setup` installs what requirements.txt lists"
     pytest.skip(why, allow_module_level=True)
+
+from compare import same
 
 import model  # not in `try`: what this does not find is an error
 
@@ -50,13 +55,14 @@ class Trained:
     """What a training on the sample data printed and reported, and its artifact as an endpoint loads it."""
 
     log: str
-    report: dict[str, Any]
+    report: dict[str, Any] | None
     model: Any
 
     def predict(self, *records: bytes) -> list[Any]:
         """The predictions for some lines of records.jsonl, in one request."""
-        inputs = payloads.decoder(model.INPUTS)(b"\n".join(records), payloads.JSON_LINES)
-        return list(model.predict(self.model, inputs))
+        decode = payloads.decoder(inputs.declared(model), getattr(model, "ACCEPTS_MISSING", False))
+        predictions = model.predict(self.model, decode(b"\n".join(records), payloads.JSON_LINES))
+        return list(payloads.normalised(predictions, len(records)))
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +71,31 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     log = io.StringIO()
     with sagemaker_folders(tmp_path_factory.mktemp("trained")), redirect_stdout(log):
         model.train(start())
-        report = json.loads((paths.output_data() / "evaluation.json").read_text())
-        return Trained(log.getvalue(), report, model.load(paths.model()))
+        report = paths.output_data() / "evaluation.json"
+        read = json.loads(report.read_text()) if report.exists() else None
+        return Trained(log.getvalue(), read, model.load(paths.model()))
+
+
+@pytest.fixture(scope="module")
+def records() -> list[bytes]:
+    """The lines of records.jsonl, each a request."""
+    file = PAYLOADS / "records.jsonl"
+    if hooks.decoder(model) or not file.exists():
+        pytest.skip("the model decodes requests itself, or local_test/payloads has no records.jsonl")
+    return file.read_bytes().splitlines()
 
 
 def test_a_trained_model_is_accurate_on_data_it_has_not_seen(trained: Trained) -> None:
+    if "accuracy" not in (trained.report or {}):
+        pytest.skip("train() writes no accuracy into evaluation.json")
     assert trained.report["accuracy"] >= 0.9
 
 
 def test_every_metric_definition_finds_a_number_in_the_training_log(trained: Trained) -> None:
-    definitions = metrics.definitions(model.METRICS)
-    assert 1 <= len(definitions) <= 40  # T-75
+    definitions = metrics.definitions(getattr(model, "METRICS", ()))
+    if not definitions:
+        pytest.skip("model.py declares no METRICS")
+    assert len(definitions) <= 40  # T-75
     for definition in definitions:
         assert len(definition["Regex"]) <= 500
         values = re.findall(definition["Regex"], trained.log)
@@ -83,22 +103,32 @@ def test_every_metric_definition_finds_a_number_in_the_training_log(trained: Tra
         assert all(math.isfinite(float(value)) for value in values)
 
 
-def test_a_saved_model_predicts_what_the_sample_requests_expect(trained: Trained) -> None:
-    records = (PAYLOADS / "records.jsonl").read_bytes().splitlines()
-    assert trained.predict(*records) == (PAYLOADS / "expected.csv").read_text().split()
+def test_a_saved_model_predicts_what_the_sample_requests_expect(
+    trained: Trained, records: list[bytes]
+) -> None:
+    if not (expected := PAYLOADS / "expected.csv").exists():
+        pytest.skip("local_test/payloads has no expected.csv; tests/test_container.py compares other answers")
+    assert same(payloads.encode(trained.predict(*records), payloads.CSV), expected.read_bytes())
 
 
-def test_a_prediction_does_not_depend_on_what_else_is_in_the_request(trained: Trained) -> None:
-    records = (PAYLOADS / "records.jsonl").read_bytes().splitlines()
-    assert trained.predict(*records) == [trained.predict(record)[0] for record in records]
+def test_a_prediction_does_not_depend_on_what_else_is_in_the_request(
+    trained: Trained, records: list[bytes]
+) -> None:
+    together = payloads.encode(trained.predict(*records), payloads.JSON)
+    alone = payloads.encode([trained.predict(record)[0] for record in records], payloads.JSON)
+    assert same(alone, together)
 
 
 def test_a_stopped_training_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if "epochs" not in model.Hyperparameters.model_fields or "epoch" not in getattr(model, "METRICS", ()):
+        pytest.skip("the model has no hyperparameter `epochs` or logs no metric `epoch`")
     asked = iter([False, False, True])
     with sagemaker_folders(tmp_path):
         model.train(start(should_stop=lambda: next(asked, True)))
+        if not any(paths.checkpoints().glob("*")):
+            pytest.skip("train() saves no checkpoints")
         assert "epoch=2;" in capsys.readouterr().out
         model.train(start(epochs=4))
     second_run = capsys.readouterr().out
@@ -107,6 +137,11 @@ def test_a_stopped_training_goes_on_where_it_stopped(
     assert "epoch=4;" in second_run
 
 
+# What follows is about this sample's read(): replace it with yours.
+needs_read = pytest.mark.skipif(not hasattr(model, "read"), reason="model.py has no read(channel)")
+
+
+@needs_read
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("3/a.png", "3/a.png is not an image"), ("three/a.png", "three/a.png must lie in a folder")],
@@ -118,6 +153,7 @@ def test_a_wrong_file_ends_the_job_with_its_name(tmp_path: Path, name: str, reas
         model.read(tmp_path)
 
 
+@needs_read
 def test_an_image_may_have_any_size_and_mode() -> None:
     modes, sizes = ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"), ((8, 8), (31, 1))
     images = [model.Image.new(mode, size) for mode in modes for size in sizes]
