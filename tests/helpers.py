@@ -42,11 +42,13 @@ def commit(folder: Path, message: str, tag: str = "") -> None:
         git(folder, "tag", tag)
 
 
-def build_image(repository: Path, image: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def build_image(
+    repository: Path, image: str, *arguments: str, base: str = BASE_IMAGE
+) -> subprocess.CompletedProcess[str]:
     """Build a generated repository's image, with more arguments for docker build."""
-    build_args = f"--progress plain --build-arg PYTHON_IMAGE={BASE_IMAGE} {' '.join(arguments)}"
+    build_args = f"--progress plain --build-arg PYTHON_IMAGE={base} {' '.join(arguments)}"
     return subprocess.run(
-        ["make", "build", f"IMAGE={image}", f"BASE_IMAGE={BASE_IMAGE}", f"BUILD_ARGS={build_args}"],
+        ["make", "build", f"IMAGE={image}", f"BASE_IMAGE={base}", f"BUILD_ARGS={build_args}"],
         cwd=repository,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import ssl
 import subprocess
 import threading
 import zipfile
@@ -44,8 +45,8 @@ def small(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return build_image(repository, IMAGE, *arguments)
+def build(repository: Path, *arguments: str, base: str = BASE_IMAGE) -> subprocess.CompletedProcess[str]:
+    return build_image(repository, IMAGE, *arguments, base=base)
 
 
 def layers(image: str) -> list[str]:
@@ -238,6 +239,39 @@ def test_the_password_of_a_package_index_is_nowhere_in_the_image(
     exported = subprocess.check_output(["docker", "save", IMAGE])
     assert not any(found)
     assert password.encode() not in exported
+
+
+def test_a_company_s_certificate_in_the_base_image_is_trusted_in_every_stage(
+    small: Path, tmp_path: Path
+) -> None:
+    """The README's recipe. The index is asked by pip in the first stage, and by uv in all others."""
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    issued = ["-CA", "company.crt", "-CAkey", "company.pem", "-addext", "basicConstraints=critical,CA:FALSE"]
+    for command in (
+        [*new, "-subj", "/CN=company", "-keyout", "company.pem", "-out", "company.crt"],
+        [*new, "-subj", "/CN=index", *issued, "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", "index.pem", "-out", "index.crt"],
+    ):  # fmt: skip
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {BASE_IMAGE}\nCOPY company.crt /usr/local/share/ca-certificates/\nRUN update-ca-certificates\n"
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "index.crt", tmp_path / "index.pem")
+    base = f"{IMAGE}-base"
+    subprocess.run(["docker", "build", "--quiet", "--tag", base, tmp_path], check=True, capture_output=True)
+    handler = functools.partial(PrivateIndex, password="hunter2")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as index:
+        index.socket = context.wrap_socket(index.socket, server_side=True)
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        url = f"https://robot:hunter2@localhost:{index.server_port}/simple"
+        options = f"--network host --build-arg PIP_EXTRA_INDEX_URL={url}"
+        with edited(small, requirements="ourpackage==1.0\n"):
+            trusted = build(small, options, base=base)
+        index.shutdown()
+    subprocess.run(["docker", "rmi", "--force", base], check=False, capture_output=True)
+    assert trusted.returncode == 0, trusted.stderr[-2000:]
+    assert in_image("import ourpackage; print(ourpackage.HERE)") == "True"
 
 
 def inspect() -> object:
