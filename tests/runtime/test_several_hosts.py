@@ -139,6 +139,7 @@ def test_a_host_without_a_file_of_a_sharded_channel_lets_the_others_train(
     ends = cluster.run()
     assert [code for code, _ in ends.values()] == [0, 0, 0], ends
     assert [(j.opt_ml / "model/model").exists() for j in cluster.jobs.values()] == [False, True, False]
+    assert cluster.failures() == ["None"] * 3
 
 
 def test_a_stop_reaches_all_processes_of_a_host(source: Path, tmp_path: Path) -> None:
