@@ -258,7 +258,10 @@ class Front:
 
 
 class Quiet(MotoRequestHandler):
-    """Without werkzeug's own log."""
+    """Without werkzeug's own log, and with each answer sent at once."""
+
+    wbufsize = 2**16  # headers and body in one packet
+    disable_nagle_algorithm = True
 
     def log(self, type: str, message: str, *arguments: Any) -> None:
         """Only what went wrong."""

@@ -17,7 +17,7 @@ from typing import Any
 from sagegen.engine import TROUBLE, Closed
 from sagegen.local.cloud import ACCOUNT, Cloud, Records, listed, now
 from sagegen.local.front import Request, named
-from sagegen.local.models import Models, Server, TimedOut, Trouble, container
+from sagegen.local.models import Models, Server, TimedOut, Trouble, container, whole
 from sagegen.local.wire import Answer, Fault, Handler, identity, invalid, not_emulated
 from sagegen.platform import limits
 
@@ -468,8 +468,11 @@ class Hosting:
         def events() -> Iterator[bytes]:
             deadline = time.monotonic() + STREAM_SECONDS
             try:
+                size = 0
                 while (chunk := got.read1(2**16)) and time.monotonic() < deadline:
+                    size += len(chunk)
                     yield event("PayloadPart", chunk)
+                whole(got, size)
             except (OSError, http.client.HTTPException) as error:
                 yield event(
                     "ModelStreamError", f"the container broke off: {error!r}".encode(), kind="exception"
