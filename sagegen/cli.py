@@ -154,6 +154,8 @@ def check(**options: Any) -> int:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
               help="Listen there (default: a free one).")  # fmt: skip
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep S3, images, roles and records there between runs.")  # fmt: skip
 @click.option("--json", is_flag=True, help="Log every call as a line of JSON.")
 def local(**options: Any) -> int:
     """Be SageMaker on this machine: real clients, real containers, nothing paid.

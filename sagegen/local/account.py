@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sagegen.local import stacks
@@ -19,11 +20,11 @@ from sagegen.local.tuning import Tuning
 
 
 class Account:
-    """What the emulator has, and how it ends."""
+    """What the emulator has; pushed images lie in `folder`."""
 
-    def __init__(self, cloud: Cloud, front: Front) -> None:
+    def __init__(self, cloud: Cloud, front: Front, folder: Path) -> None:
         self.cloud = cloud
-        self.registry = Registry(cloud)
+        self.registry = Registry(cloud, folder)
         self.images = Images(self.registry)
         self.training = Training(cloud, self.images)
         self.models = Models(cloud, self.images)

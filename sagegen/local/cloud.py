@@ -7,7 +7,6 @@ import functools
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -30,11 +29,9 @@ def now() -> datetime.datetime:
 class Cloud:
     """One account in one region, and the engine that runs its containers."""
 
-    def __init__(self, lab: Lab, region: str, scratch: Path) -> None:
+    def __init__(self, lab: Lab, region: str) -> None:
         self.lab = lab
         self.region = region
-        #: A folder that is removed at the end.
-        self.scratch = scratch
         self.url = ""  # set when the front listens
         self.key = f"AKIA{secrets.token_hex(8).upper()}"
         self.secret = secrets.token_hex(20)

@@ -182,13 +182,11 @@ class Front:
 
     def _answer(self, request: Request) -> Answer | None:
         """What one of ours says; None where moto is to be asked."""
-        host = request.headers.get("host", "").rpartition(":")[0]
         for route in self.open:
             if answer := route(request):
                 return answer
         if request.key is None:
-            # A web page in a browser cannot sign, and must not read what lies here under another host's name.
-            raise Fault("MissingAuthenticationToken", f"Missing Authentication Token ({host})", 403)
+            raise Fault("MissingAuthenticationToken", "Missing Authentication Token", 403)
         if request.key not in self.cloud.keys:
             raise Fault(
                 "UnrecognizedClientException", "The security token included in the request is invalid.", 403
@@ -205,13 +203,12 @@ class Front:
         for route in self.signed:
             if answer := route(request):
                 return answer
-        if operation and operation in (ours := self.services.get(service, {})):
+        ours = self.services.get(service, {})
+        if operation in ours or (operation and ours and service not in MOTO):
             body = request.body()
             if body is None:
                 raise Fault("RequestEntityTooLargeException", "the request is too long", 413)
             return wire.call(service, operation, ours, body)
-        if service in self.services and service not in MOTO and operation:
-            return wire.call(service, operation, self.services[service], b"{}")
         if service not in MOTO:
             raise not_emulated(f"{service} ({request.call.operation})")
         return None
@@ -236,7 +233,11 @@ class Front:
         if asked in ("AssumeRole", "GetSessionToken", "CreateAccessKey"):
             body = [b"".join(body)]
             for key in re.findall(rb"<AccessKeyId>([A-Z0-9]+)</AccessKeyId>", body[0]):
-                self.cloud.keys[key.decode()] = role if asked == "AssumeRole" else None
+                self.cloud.keys[key.decode()] = {
+                    "AssumeRole": role,
+                    "GetSessionToken": self.cloud.keys[str(request.key)],
+                    "CreateAccessKey": None,
+                }[asked]
         self._done(request.call, status, begun)
         return body  # type: ignore[no-any-return]
 
@@ -257,7 +258,10 @@ class Front:
 
 
 class Quiet(MotoRequestHandler):
-    """Without werkzeug's own log."""
+    """Without werkzeug's own log, and with each answer sent at once."""
+
+    wbufsize = 2**16  # headers and body in one packet
+    disable_nagle_algorithm = True
 
     def log(self, type: str, message: str, *arguments: Any) -> None:
         """Only what went wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import json
 import random
 import struct
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from sagegen.engine import TROUBLE, Closed
 from sagegen.local.cloud import ACCOUNT, Cloud, Records, listed, now
 from sagegen.local.front import Request, named
-from sagegen.local.models import Models, Server, TimedOut, Trouble, container
+from sagegen.local.models import Models, Server, TimedOut, Trouble, container, whole
 from sagegen.local.wire import Answer, Fault, Handler, identity, invalid, not_emulated
 from sagegen.platform import limits
 
@@ -468,12 +469,18 @@ class Hosting:
         def events() -> Iterator[bytes]:
             deadline = time.monotonic() + STREAM_SECONDS
             try:
-                while (chunk := got.read1(2**16)) and time.monotonic() < deadline:
+                size = 0
+                while chunk := got.read1(2**16):
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
+                    size += len(chunk)
                     yield event("PayloadPart", chunk)
+                whole(got, size)
+            except TimeoutError:
+                text = f"the stream took more than {STREAM_SECONDS:g} s"
+                yield stream_error("ModelInvocationTimeExceeded", text)
             except (OSError, http.client.HTTPException) as error:
-                yield event(
-                    "ModelStreamError", f"the container broke off: {error!r}".encode(), kind="exception"
-                )
+                yield stream_error("StreamBroken", f"the container broke off: {error}")
             finally:
                 got.close()
                 place.__exit__(None, None, None)
@@ -520,6 +527,12 @@ def timed_out(endpoint: Endpoint, server: Server) -> Fault:
         " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
     )
     return model_error(endpoint, server, 0, text)
+
+
+def stream_error(code: str, text: str) -> bytes:
+    """The end of a stream that went wrong."""
+    body = json.dumps({"Message": text, "ErrorCode": code}).encode()
+    return event("ModelStreamError", body, kind="exception")
 
 
 def event(name: str, payload: bytes, kind: str = "event") -> bytes:

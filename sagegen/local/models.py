@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import select
 import shutil
 import tarfile
 import tempfile
@@ -25,8 +24,6 @@ from sagegen.local.wire import Handler, invalid, not_emulated
 from sagegen.platform import PORT, limits, serving
 
 PING_PAUSE = 0.1  # between pings of a server that starts
-IDLE_SECONDS = 2.0  # a kept connection is not used again after so long: servers close theirs after 5 s
-KEPT = 64
 CONNECT_SECONDS = 2.0  # SageMaker waits 250 ms (S-21), on machines with less to do
 
 
@@ -152,9 +149,6 @@ class Server:
         self.log = LogStream(cloud, group, stream, role)
         self.busy = 0
         self._address: tuple[str, int] | None = None
-        self._kept: list[tuple[float, http.client.HTTPConnection]] = []
-        self._lock = threading.Lock()
-        self._closed = False
 
     def start(self, seconds: float, words: str) -> None:
         """Start it, and ping it until it is healthy (S-11, S-13). Raises Trouble where it never is."""
@@ -200,11 +194,9 @@ class Server:
         seconds: float = limits.INVOCATION,
     ) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body). Raises TimedOut, OSError or HTTPException."""
+        # A connection for each request: 0.3 ms, and none that the server has just closed.
         deadline = time.monotonic() + seconds
-        try:
-            connection = self._connection(seconds)
-        except TimeoutError:
-            raise ConnectionRefusedError("no connection") from None
+        connection = self._connect(seconds)
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
@@ -216,46 +208,27 @@ class Server:
                 if connection.sock:
                     connection.sock.settimeout(left)
         except TimeoutError:
-            connection.close()
             raise TimedOut from None
-        except BaseException:
+        finally:
             connection.close()
-            raise
-        answer.close()  # else the connection takes no other request
-        if answer.will_close:
-            connection.close()
-        else:
-            with self._lock:
-                if len(self._kept) < KEPT and not self._closed:
-                    self._kept.append((time.monotonic(), connection))
+        whole(answer, len(content))
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, bytes(content)
 
     def open(self, body: bytes, headers: Mapping[str, str], seconds: float) -> http.client.HTTPResponse:
         """A response whose body is still to be read."""
-        connection = self._fresh(seconds)
+        connection = self._connect(seconds)
         connection.request("POST", "/invocations", body, dict(headers))
         return connection.getresponse()
 
-    def _connection(self, seconds: float) -> http.client.HTTPConnection:
-        """A kept one that is still open, or a new one."""
-        while True:
-            with self._lock:
-                if not self._kept:
-                    break
-                at, kept = self._kept.pop()
-            fresh = time.monotonic() - at < IDLE_SECONDS
-            if fresh and kept.sock and not select.select([kept.sock], [], [], 0)[0]:
-                kept.sock.settimeout(seconds)
-                return kept
-            kept.close()
-        return self._fresh(seconds)
-
-    def _fresh(self, seconds: float) -> http.client.HTTPConnection:
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
         self._address = self._address or self._box.address(PORT)
         if self._address is None:
             raise ConnectionRefusedError("the container has no address")
         connection = http.client.HTTPConnection(*self._address, timeout=min(seconds, CONNECT_SECONDS))
-        connection.connect()
+        try:
+            connection.connect()
+        except TimeoutError:
+            raise ConnectionRefusedError("no connection") from None
         connection.sock.settimeout(seconds)
         return connection
 
@@ -264,12 +237,14 @@ class Server:
         deadline = time.monotonic() + seconds
         while self.busy and time.monotonic() < deadline and not self.cloud.pause(0.02):
             pass
-        with self._lock:
-            self._closed, kept = True, self._kept
-            self._kept = []
-        for _, connection in kept:
-            connection.close()
         with suppress(Closed, *TROUBLE), self._box as box:
             if box.state().running and not self.cloud.closed:
                 box.stop(limits.STOP_SERVING)
             self.log.close()
+
+
+def whole(answer: http.client.HTTPResponse, size: int) -> None:
+    """Raise where a response ended before its own Content-Length: it must not pass for an answer."""
+    wanted = answer.getheader("Content-Length")
+    if wanted is not None and int(wanted) != size:
+        raise http.client.HTTPException(f"the response has {size} bytes of {wanted}")

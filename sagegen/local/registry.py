@@ -34,10 +34,10 @@ PATH = re.compile(
 class Registry:
     """Blobs in a folder and manifests in memory; every manifest is an image of ECR, too."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
         self.cloud = cloud
-        self.folder = cloud.scratch / "registry"
-        self.folder.mkdir()
+        self.folder = folder / "registry"
+        self.folder.mkdir(exist_ok=True)
         #: {(repository, tag or digest): (media type, content)}.
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._lock = threading.Lock()
@@ -169,23 +169,28 @@ class Registry:
         content = request.body()
         if content is None:
             return refusal(413, "MANIFEST_INVALID", "the manifest is too long")
-        kind, found = request.headers.get("content-type", ""), digest(content)
-        ecr = self.cloud.client("ecr")
-        tag = {} if ":" in reference else {"imageTag": reference}
         try:
-            with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
-                ecr.put_image(
-                    repositoryName=name,
-                    imageManifest=content.decode(),
-                    imageManifestMediaType=kind,
-                    imageDigest=found,
-                    **tag,
-                )
+            found = self.keep(name, reference, request.headers.get("content-type", ""), content)
         except (ClientError, UnicodeDecodeError) as error:
             return refusal(400, "TAG_INVALID", str(error))
+        return reply(201, Location=f"/v2/{name}/manifests/{found}", Docker_Content_Digest=found)
+
+    def keep(self, name: str, reference: str, kind: str, content: bytes) -> str:
+        """Take a manifest, by tag or digest; its digest. Raises ClientError where ECR refuses it."""
+        found = digest(content)
+        ecr = self.cloud.client("ecr")
+        tag = {} if ":" in reference else {"imageTag": reference}
+        with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
+            ecr.put_image(
+                repositoryName=name,
+                imageManifest=content.decode(),
+                imageManifestMediaType=kind,
+                imageDigest=found,
+                **tag,
+            )
         with self._lock:
             self.manifests[name, reference] = self.manifests[name, found] = kind, content
-        return reply(201, Location=f"/v2/{name}/manifests/{found}", Docker_Content_Digest=found)
+        return found
 
 
 def digest(content: bytes) -> str:

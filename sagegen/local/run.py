@@ -36,6 +36,7 @@ class Options:
     command: tuple[str, ...] = ()
     port: int = 0
     json: bool = False
+    state: Path | None = None
 
 
 def local(options: Options) -> int:
@@ -62,6 +63,7 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
     from sagegen.local import front as fronts
     from sagegen.local.account import Account
     from sagegen.local.cloud import Cloud
+    from sagegen.local.state import State, kept
 
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
     shown = fronts.as_json if options.json else fronts.as_text
@@ -70,19 +72,25 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
         if options.json or not options.command:
             print(shown(call), file=sys.stderr, flush=True)
 
-    with scratch() as folder, _laboratory(engine) as lab:
-        cloud = Cloud(lab, region, folder)
+    place = kept(options.state) if options.state else scratch()
+    with place as folder, _laboratory(engine) as lab:
+        cloud = Cloud(lab, region)
         front = fronts.Front(cloud, log)
-        Account(cloud, front)
+        account = Account(cloud, front, folder)
         try:
             server = fronts.listen(front, options.port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise SagegenError(f"port {options.port} is taken – choose another --port", USAGE) from error
+        state = State(account, folder) if options.state else None
         try:
+            if state:
+                state.load()
             yield cloud.environment
         finally:
+            if state and state.loaded:
+                state.save()
             cloud.close()
             server.shutdown()
             server.server_close()

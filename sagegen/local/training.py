@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from sagegen import platform
@@ -132,6 +132,7 @@ class TrainingJob:
                         "AlgorithmError", f"the container cannot start: {error}, exit code: 127"
                     ) from error
                 log.follow(box)
+                self._feed(box)
             exits, late = self._watch(boxes)
             seconds = int((now() - record["TrainingStartTime"]).total_seconds()) + 1
             record["TrainingTimeInSeconds"] = record["BillableTimeInSeconds"] = seconds
@@ -158,7 +159,7 @@ class TrainingJob:
         trees.folder("input/data")
         for channel in record.get("InputDataConfig", ()):
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
-            fast = channel.get("InputMode", algorithm["TrainingInputMode"]) == "FastFile"
+            mode = channel.get("InputMode", algorithm["TrainingInputMode"])
             shards = source.get("S3DataDistributionType", "FullyReplicated")
             bucket, objects = data.channel_objects(self.storage, source)
             if shards == "ShardedByS3Key":
@@ -167,14 +168,16 @@ class TrainingJob:
             told[name] |= {
                 key: channel[key] for key in ("ContentType", "RecordWrapperType") if key in channel
             }
-            if fast:
+            if mode == "FastFile":
                 tree = data.Tree()
                 tree.objects(self.storage, "", bucket, objects)
                 with tree.done() as archive:
                     volume = lab.volume(archive, image)
                 volumes.append(Volume(volume, f"/opt/ml/input/data/{name}", read_only=True))  # T-33
             else:
-                trees.objects(self.storage, f"input/data/{name}", bucket, objects)
+                folder = platform.PIPES if mode == "Pipe" else "input/data"
+                trees.objects(self.storage, f"{folder}/{name}", bucket, objects)
+                told[name]["TrainingInputMode"] = mode
         if checkpoints := record.get("CheckpointConfig"):
             bucket, prefix, keys = self.storage.objects(checkpoints["S3Uri"].rstrip("/") + "/")
             trees.objects(self.storage, "checkpoints", bucket, [(key, key[len(prefix) :]) for key in keys])
@@ -195,6 +198,16 @@ class TrainingJob:
         with lab.container(spec) as box, trees.done() as archive:
             box.write("/opt/ml", archive)
             yield box
+
+    def _feed(self, box: Box) -> None:
+        """Let the image's shell feed its FIFOs."""
+        usual = self.record["AlgorithmSpecification"]["TrainingInputMode"]
+        modes = [channel.get("InputMode", usual) for channel in self.record.get("InputDataConfig", ())]
+        if "Pipe" in modes:
+            if box.shell("true") is None and box.state().running:
+                raise not_emulated("Pipe mode for an image without /bin/sh")
+            with suppress(*TROUBLE):  # it has ended
+                box.detach("/bin/sh", "-c", platform.feeder())
 
     def _watch(self, boxes: list[Box]) -> tuple[list[Exit], bool]:
         """Wait for every host's end. One that fails ends the others, and so do a stop and the time limit."""
@@ -350,8 +363,12 @@ def _check_channel(channel: Mapping[str, Any], mode: str) -> None:
     if "S3DataSource" not in channel["DataSource"]:
         raise not_emulated(f"channel {name}: a data source that is not S3")
     source = channel["DataSource"]["S3DataSource"]
-    if mode == "Pipe":
-        raise not_emulated(f"channel {name}: Pipe mode")
+    if mode == "Pipe" and (
+        channel.get("ShuffleConfig") or channel.get("RecordWrapperType", "None") != "None"
+    ):
+        raise not_emulated(f"channel {name}: ShuffleConfig and RecordWrapperType in Pipe mode")
+    if mode == "Pipe" and channel.get("CompressionType", "None") != "None":
+        raise not_emulated(f"channel {name}: CompressionType in Pipe mode")
     if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
         raise not_emulated(f"channel {name}: S3DataType {source['S3DataType']}")
     if mode == "FastFile" and source["S3DataType"] != "S3Prefix":

@@ -29,6 +29,8 @@ CHANNEL = {
     "S3DistributionType": "FullyReplicated",
     "RecordWrapperType": "None",
 }
+#: Under /opt/ml, the files of channels in Pipe mode, whose FIFOs the image's own shell feeds.
+PIPES = "pipes"
 CONFIG = ("hyperparameters", "inputdataconfig", "resourceconfig")
 
 
@@ -36,6 +38,25 @@ def job_environment(name: str, region: str = "us-east-1", account: str = "123456
     """What the platform itself adds to a job's variables (T-70)."""
     arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"
     return {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": arn}
+
+
+def feeder(late: float = 0.0) -> str:
+    """A shell script that feeds the FIFOs of channels in Pipe mode: one for each channel and epoch (T-34).
+
+    `late`: seconds until every FIFO but the first is there.
+    """
+    return f"""
+cd /opt/ml/input/data
+for d in /opt/ml/{PIPES}/*; do
+  (e=0; while [ $e -lt 50 ]; do
+    f=${{d##*/}}_$e
+    [ $e = 0 ] || sleep {late:g}
+    mkfifo $f && find $d -type f | LC_ALL=C sort | while read -r p; do cat "$p"; done > $f
+    e=$((e+1))
+  done) &
+done
+wait
+"""
 
 
 @dataclass(frozen=True)

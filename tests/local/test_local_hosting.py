@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError, EventStreamError, WaiterError
 from emulators import BUCKET, ROLE, Emulator, wait
 
 FAST = {"Delay": 1, "MaxAttempts": 90}
@@ -149,6 +149,14 @@ def test_an_error_of_the_model_is_a_model_error(account: Account, plain: str, co
     assert (answer["OriginalStatusCode"], answer["OriginalMessage"]) == (code, "the column is missing")
     assert answer["LogStreamArn"].endswith(f"/aws/sagemaker/Endpoints/{plain}")
     assert f"Received {side} error ({code}) from primary" in answer["Error"]["Message"]
+
+
+def test_half_an_answer_is_an_error(account: Account, plain: str) -> None:
+    with pytest.raises(account.runtime.exceptions.ModelError, match="26 bytes of 1000"):
+        account.ask(plain, "cut")
+    answer = account.runtime.invoke_endpoint_with_response_stream(EndpointName=plain, Body="cut")
+    with pytest.raises(EventStreamError, match="26 bytes of 1000"):
+        list(answer["Body"])
 
 
 def test_payloads_have_their_limits(account: Account, plain: str) -> None:

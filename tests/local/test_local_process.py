@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -112,6 +113,38 @@ def test_the_page_tells_what_is_there_and_what_was_refused(local: Emulator) -> N
     elsewhere = urllib.request.Request(local.exports["AWS_ENDPOINT_URL"], headers={"Host": "evil.example:80"})
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(elsewhere, timeout=5)
+
+
+KEEP = """
+import sys, boto3
+s3, iam, ecr, sagemaker = map(boto3.client, ("s3", "iam", "ecr", "sagemaker"))
+s3.create_bucket(Bucket="kept")
+s3.put_object(Bucket="kept", Key="a/b", Body=b"content", ContentType="text/csv")
+iam.create_role(RoleName="sagemaker", AssumeRolePolicyDocument=sys.argv[2])
+ecr.create_repository(repositoryName="kept")
+sagemaker.create_model(ModelName="kept", PrimaryContainer={"Image": sys.argv[1]})
+"""
+LOOK = """
+import boto3
+s3, iam, ecr, sagemaker = map(boto3.client, ("s3", "iam", "ecr", "sagemaker"))
+found = s3.get_object(Bucket="kept", Key="a/b")
+print(found["Body"].read().decode(), found["ContentType"])
+print(iam.get_role(RoleName="sagemaker")["Role"]["RoleName"])
+print(ecr.describe_repositories()["repositories"][0]["repositoryName"])
+print(sagemaker.describe_model(ModelName="kept")["ModelName"])
+"""
+
+
+def test_a_state_is_there_again_in_the_next_run(image: str, tmp_path: Path) -> None:
+    folder, python = str(tmp_path / "state"), [sys.executable, "-c"]
+    done = run("--state", folder, "--", *python, KEEP, image, json.dumps({"Statement": [TRUST]}))
+    assert done.returncode == 0, done.stderr
+    done = run("--state", folder, "--", *python, LOOK)
+    assert done.stdout.split() == ["content", "text/csv", "sagemaker", "kept", "kept"], done.stderr
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").touch()
+    done = run("--state", str(tmp_path / "mine"), "--", "true")
+    assert done.returncode == 2 and "holds no state" in done.stderr
 
 
 def test_what_a_killed_emulator_left_is_removed_by_the_next_one(image: str) -> None:

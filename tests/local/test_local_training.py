@@ -143,6 +143,15 @@ def test_hosts_find_each_other_share_the_data_and_leave_one_model(
     assert data == {"algo-1": ["a", "b", "c", "c"], "algo-2": ["b", "b", "c"]}
 
 
+def test_a_pipe_gives_the_objects_once_for_each_epoch(local: Emulator, image: str, name: str) -> None:
+    local.put(piped__a="one\n", piped__b="two\n")
+    job = trained(local, image, name, InputDataConfig=[channel("p", "piped/", InputMode="Pipe")])
+    assert job["TrainingJobStatus"] == "Completed", job
+    one = seen(local, job)["algo-1"]
+    assert one["piped"] == ["one\ntwo\n"] * 2
+    assert one["config"]["inputdataconfig"]["p"]["TrainingInputMode"] == "Pipe"
+
+
 def test_an_isolated_host_has_no_network(local: Emulator, image: str, name: str) -> None:
     job = trained(local, image, name, EnableNetworkIsolation=True)
     assert seen(local, job)["algo-1"]["addresses"] == ["lo"]

@@ -15,21 +15,9 @@ from sagegen.check.scenarios.artifacts import to_tar_gz
 from sagegen.check.scenarios.image import IMAGE
 from sagegen.check.scenarios.train import TRAIN
 from sagegen.engine import TROUBLE, Box
-from sagegen.platform import CHANNEL
+from sagegen.platform import CHANNEL, PIPES, feeder
 
-#: Each channel on its own: the FIFO of epoch 0 at once, every other one two seconds late.
-FEED = """
-cd /opt/ml/input/data
-for d in /opt/ml/pipes/*; do
-  (e=0; while [ $e -lt 50 ]; do
-    f=${d##*/}_$e
-    [ $e = 0 ] || sleep 2
-    mkfifo $f && cat $d/* > $f
-    e=$((e+1))
-  done) &
-done
-wait
-"""
+LATE_SECONDS = 2.0  # of every FIFO but the first
 
 
 @scenario("train-pipe", after=(TRAIN, IMAGE))
@@ -42,12 +30,12 @@ def PIPE(rig: Rig, evidence: Evidence) -> Run:
         raise Skip("the check feeds pipes with the image's /bin/sh, see T-81")
     channels = {name: {**channel, "TrainingInputMode": "Pipe"} for name, channel in base.job.channels.items()}
     with rig.fixture.data("given") as archive:
-        files = _prefixed(archive, "pipes/")
+        files = _prefixed(archive, f"{PIPES}/")
     job = replace(base.job, channels=channels, data="none", writable_data=True, extra=files)
 
     def feed(box: Box) -> None:
         with suppress(*TROUBLE):
-            box.detach("/bin/sh", "-c", FEED)
+            box.detach("/bin/sh", "-c", feeder(LATE_SECONDS))
 
     return train(rig, job, during=feed, waits=True, seconds=60 + 5 * base.run.exit.seconds)
 
