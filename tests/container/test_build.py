@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers import build_image
+from helpers import BASE_IMAGE, build_image
 
 from sagegen.render import render
 

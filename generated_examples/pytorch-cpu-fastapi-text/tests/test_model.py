@@ -137,11 +137,12 @@ def test_a_stopped_training_goes_on_where_it_stopped(
     assert "epoch=4;" in second_run
 
 
-# What follows is about this sample's read(): replace it with yours.
-needs_read = pytest.mark.skipif(not hasattr(model, "read"), reason="model.py has no read(channel)")
+# What follows is about the sample's read(channel) and goes with its data: replace it with yours.
+SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/definitions.csv"
+of_the_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample's training data are gone")
 
 
-@needs_read
+@of_the_sample
 def test_a_wrong_row_ends_the_job_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("source,text\njargon,A fix.\nDevil,A wall.\n", encoding="utf-8")
     with pytest.raises(JobError, match=re.escape("a.csv, line 3: source is 'Devil'")):

@@ -137,15 +137,16 @@ def test_a_stopped_training_goes_on_where_it_stopped(
     assert "epoch=4;" in second_run
 
 
-# What follows is about this sample's read(): replace it with yours.
-needs_read = pytest.mark.skipif(not hasattr(model, "read"), reason="model.py has no read(channel)")
+# What follows is about the sample's read(channel) and goes with its data: replace it with yours.
+SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/penguins.csv"
+of_the_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample's training data are gone")
 
 
 HEADER = "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex\n"
 ROW = "Adelie,39.1,18.7,181,3750,male\n"
 
 
-@needs_read
+@of_the_sample
 def test_a_training_file_may_lack_optional_columns_and_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"\ufeff{HEADER}{ROW}Gentoo,46.1,13.2,211,4500,\n", encoding="utf-8")
     x, y = model.read(tmp_path)
@@ -153,7 +154,7 @@ def test_a_training_file_may_lack_optional_columns_and_begin_with_a_byte_order_m
     assert [model.LABELS[label] for label in y] == ["Adelie", "Gentoo"]
 
 
-@needs_read
+@of_the_sample
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -137,11 +137,12 @@ def test_a_stopped_training_goes_on_where_it_stopped(
     assert "epoch=4;" in second_run
 
 
-# What follows is about this sample's read(): replace it with yours.
-needs_read = pytest.mark.skipif(not hasattr(model, "read"), reason="model.py has no read(channel)")
+# What follows is about the sample's read(channel) and goes with its data: replace it with yours.
+SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/3/0879.png"
+of_the_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample's training data are gone")
 
 
-@needs_read
+@of_the_sample
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("3/a.png", "3/a.png is not an image"), ("three/a.png", "three/a.png must lie in a folder")],
@@ -153,7 +154,7 @@ def test_a_wrong_file_ends_the_job_with_its_name(tmp_path: Path, name: str, reas
         model.read(tmp_path)
 
 
-@needs_read
+@of_the_sample
 def test_an_image_may_have_any_size_and_mode() -> None:
     modes, sizes = ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"), ((8, 8), (31, 1))
     images = [model.Image.new(mode, size) for mode in modes for size in sizes]
