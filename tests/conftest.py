@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 SCATTERED = ("cli/", "test_update.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests one of several processes runs: those that share something expensive."""
     for item in items:
