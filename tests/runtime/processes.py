@@ -72,12 +72,14 @@ class Job:
     folder: Path
     model: str
 
-    def start(self, command: str | None = "train", **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, command: str | None = "train", arguments: tuple[str, ...] = ("-m", "byoc"), **environment: str
+    ) -> subprocess.Popen[str]:
         """Start it as PID 1 of a container starts: SIGTERM is ignored until there is a handler."""
         self.opt_ml.mkdir(parents=True, exist_ok=True)
         (self.folder / "model.py").write_text(self.model)
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "byoc", *([command] if command else [])],
+            [sys.executable, "-u", *arguments, *([command] if command else [])],
             cwd=self.folder,
             env={
                 **os.environ,

@@ -102,7 +102,7 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (CSV, b"1,2\n3\n", 400, "Row #2: Expected 2 columns, got 1"),
         (CSV, b"a,c\n1,2\n", 400, "'b' is missing"),
         (CSV, b"a,b\n", 400, "no rows"),
-        (CSV, b"a;b\n1;2\n", 400, "2 values (a, b)"),
+        (CSV, b"a;b\n1;2\n", 400, "2 values (a, b), not 1; separate them by commas"),
         (CSV, b"a,b,a\n1,2,3\n", 400, "named twice"),
         ("text/csv; header=present", b"1,2\n3,4\n", 400, "'a' is missing"),
         ("text/csv; header=absent", b"a,b\n1,2\n", 400, "'a'"),

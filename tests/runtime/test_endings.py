@@ -161,3 +161,15 @@ def test_a_stop_at_any_moment_leaves_a_model_or_a_checkpoint_or_says_that_there_
         jobs = list(pool.map(stopped, range(0, end, max(50, end // 40))))
     assert any(job.failure for job in jobs)
     assert any(not job.failure for job in jobs)
+
+
+def test_a_job_that_goes_on_after_a_stop_is_ended_with_its_cause(source: Path, tmp_path: Path) -> None:
+    job = Job(source, tmp_path, training("print('begun', flush=True); time.sleep(600)"))
+    impatient = "from byoc.training import command; command.STOP_SECONDS = 1; raise SystemExit(command.main())"
+    process = job.start(arguments=("-c", impatient))
+    assert process.stdout
+    assert any(line == "begun\n" for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert job.failure == "training did not end within 1 s of the request to stop"

@@ -24,6 +24,7 @@ VARIABLES = (
     "SAGEMAKER_MODEL_SERVER_THREADS",
     "SAGEMAKER_MODEL_SERVER_TIMEOUT",
     "SAGEMAKER_MODEL_SERVER_WORKERS",
+    "SAGEMAKER_PROGRAM",
     "OMP_NUM_THREADS",
     "REQUIRE_GPU",
 )
@@ -76,6 +77,13 @@ def test_a_setting_that_cannot_work_is_one_line_that_names_it_and_exit_78(
     assert name in line
     assert "must be" in line
     assert len(line) < 300
+
+
+def test_a_script_that_the_sdk_brings_to_an_endpoint_is_refused_in_one_line(source: Path) -> None:
+    done = python(source, "-m", "byoc", "serve", SAGEMAKER_PROGRAM="inference.py")
+    assert done.returncode == EXIT_CONFIG, done.stderr
+    [line] = done.stderr.splitlines()
+    assert "SAGEMAKER_PROGRAM is 'inference.py'" in line
 
 
 def test_an_empty_variable_counts_as_unset(source: Path) -> None:

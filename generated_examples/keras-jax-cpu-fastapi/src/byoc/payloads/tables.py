@@ -113,7 +113,8 @@ def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> An
         names = _present(first, declared)
         order = bodies.positions(first, names)
     elif len(first) != len(names):
-        raise bodies.bad_body(f"each row must have {bodies.listed_values(names)}, not {len(first)}")
+        hint = "; separate them by commas" if any(mark in first[0] for mark in ";\t|") else ""
+        raise bodies.bad_body(f"each row must have {bodies.listed_values(names)}, not {len(first)}{hint}")
     data = (text[lines.tell() :] if has_header else text).encode()
     types = [KINDS[declared.columns[name].type].arrow for name in names]
     if "x" in text or "X" in text:  # Arrow takes 0x10 for a whole number
