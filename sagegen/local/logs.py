@@ -13,8 +13,8 @@ from sagegen.local.cloud import ACCOUNT, Cloud
 
 SEND_SECONDS = 0.5
 EVENTS_A_CALL = 1000
-#: Of one stream: a container that floods its log fills neither this process nor what its user reads.
-LINES = 100_000
+#: Of one stream: a container that floods its log does not fill this process.
+LINES, CHARACTERS = 100_000, 32 * 2**20
 
 
 class LogStream:
@@ -57,11 +57,15 @@ class LogStream:
 
     def _read(self, box: Box) -> None:
         with suppress(*TROUBLE):
+            size = 0
             for line in box.follow():
-                if len(self.lines) < LINES:
-                    self.lines.append(line)
-                    if len(self.lines) == LINES:
-                        self.lines.append(f"sagegen local keeps {LINES} lines of a log: the rest is not here")
+                if size > CHARACTERS or len(self.lines) >= LINES:
+                    continue
+                size += len(line)
+                self.lines.append(line)
+                if size > CHARACTERS or len(self.lines) >= LINES:
+                    most = f"{LINES} lines or {CHARACTERS} characters"
+                    self.lines.append(f"sagegen local keeps {most} of a log: the rest is not here")
 
     def _send_often(self) -> None:
         while not self._ended.wait(SEND_SECONDS) and not self.cloud.closed:
