@@ -10,6 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagegen.engine import TROUBLE, Box
 from sagegen.local.cloud import ACCOUNT, Cloud
+from sagegen.local.front import Request
+from sagegen.local.wire import Answer, not_emulated
 
 SEND_SECONDS = 0.5
 EVENTS_A_CALL = 1000
@@ -80,3 +82,11 @@ class LogStream:
                     logGroupName=self.group, logStreamName=self.stream, logEvents=events
                 )
                 self._sent += len(left)
+
+
+def route(request: Request) -> Answer | None:
+    """Refuse what moto would answer with the lines of every stream."""
+    filters = request.service == "logs" and request.call.operation == "FilterLogEvents"
+    if filters and b'"logStreamNamePrefix"' in request.reread():
+        raise not_emulated("logStreamNamePrefix of FilterLogEvents")
+    return None

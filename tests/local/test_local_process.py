@@ -92,6 +92,8 @@ def test_what_is_not_emulated_says_so(local: Emulator) -> None:
             NotebookInstanceName="x", InstanceType="ml.t3.medium", RoleArn="arn:aws:iam::123456789012:role/x"
         )
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    with pytest.raises(ClientError, match="not emulated: logStreamNamePrefix"):
+        local.client("logs").filter_log_events(logGroupName="x", logStreamNamePrefix="y")
     with pytest.raises(ClientError, match="not emulated: batch"):
         local.client("batch").describe_job_queues()
 
