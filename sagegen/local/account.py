@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sagegen.local import stacks
+from sagegen.local import logs, stacks
 from sagegen.local.asynchronous import Asynchronous
+from sagegen.local.autoscaling import Autoscaling
 from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
 from sagegen.local.hosting import Hosting
@@ -31,9 +32,10 @@ class Account:
         self.hosting = Hosting(cloud, self.models)
         self.tuning = Tuning(cloud, self.training)
         self.transform = Transform(cloud, self.models)
+        front.services["application-autoscaling"] = Autoscaling(self.hosting).handlers
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
         front.open += [self.registry.route, Page(self, front).route]
-        front.signed += [stacks.route, Asynchronous(self.hosting).route, self.hosting.route]
+        front.signed += [stacks.route, logs.route, Asynchronous(self.hosting).route, self.hosting.route]
         front.services["sagemaker"] = {
             **self.training.handlers,
             **self.models.handlers,

@@ -42,6 +42,7 @@ TARGETS = {
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "CodeBuild_20161006": "codebuild",
     "AWSStepFunctions": "stepfunctions",
+    "AnyScaleFrontendService": "application-autoscaling",
 }
 #: Services that answer in XML.
 QUERY = {"sts", "iam", "sns", "sqs", "monitoring", "ec2", "cloudformation", "autoscaling"}

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from sagegen.platform import limits
 
 PING_SECONDS = 5.0  # between pings of a healthy server; how often is not documented (S-18)
 PINGS_MISSED = 3  # before it is replaced; not documented either
+ASKED_KEPT = 100_000
 STREAM_SECONDS = 480.0  # S-22
 HEADER_CHARACTERS = 1024  # S-25
 #: Of the request, what the container is told (S-25).
@@ -40,6 +42,12 @@ class Variant:
         self.weight = float(spec.get("InitialVariantWeight", 1.0))
         self.count = 1 if "ServerlessConfig" in spec else int(spec["InitialInstanceCount"])
         self.servers: list[Server] = []
+        #: When the last requests came.
+        self.asked: deque[float] = deque(maxlen=ASKED_KEPT)
+
+    def asked_since(self, moment: float) -> int:
+        """How many requests came after a moment of the monotonic clock."""
+        return sum(at > moment for at in list(self.asked))
 
     @property
     def serverless(self) -> Mapping[str, Any] | None:
@@ -232,6 +240,7 @@ class Endpoint:
             if most and server.busy >= most:
                 raise Fault("ThrottlingException", "Rate exceeded", 429)
             server.busy += 1
+            variant.asked.append(time.monotonic())
         try:
             yield variant, server
         finally:

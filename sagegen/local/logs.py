@@ -10,11 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagegen.engine import TROUBLE, Box
 from sagegen.local.cloud import ACCOUNT, Cloud
+from sagegen.local.front import Request
+from sagegen.local.wire import Answer, not_emulated
 
 SEND_SECONDS = 0.5
 EVENTS_A_CALL = 1000
-#: Of one stream: a container that floods its log fills neither this process nor what its user reads.
-LINES = 100_000
+#: Of one stream: a container that floods its log does not fill this process.
+LINES, CHARACTERS = 100_000, 32 * 2**20
 
 
 class LogStream:
@@ -57,11 +59,15 @@ class LogStream:
 
     def _read(self, box: Box) -> None:
         with suppress(*TROUBLE):
+            size = 0
             for line in box.follow():
-                if len(self.lines) < LINES:
-                    self.lines.append(line)
-                    if len(self.lines) == LINES:
-                        self.lines.append(f"sagegen local keeps {LINES} lines of a log: the rest is not here")
+                if size > CHARACTERS or len(self.lines) >= LINES:
+                    continue
+                size += len(line)
+                self.lines.append(line)
+                if size > CHARACTERS or len(self.lines) >= LINES:
+                    most = f"{LINES} lines or {CHARACTERS} characters"
+                    self.lines.append(f"sagegen local keeps {most} of a log: the rest is not here")
 
     def _send_often(self) -> None:
         while not self._ended.wait(SEND_SECONDS) and not self.cloud.closed:
@@ -76,3 +82,11 @@ class LogStream:
                     logGroupName=self.group, logStreamName=self.stream, logEvents=events
                 )
                 self._sent += len(left)
+
+
+def route(request: Request) -> Answer | None:
+    """Refuse what moto would answer with the lines of every stream."""
+    filters = request.service == "logs" and request.call.operation == "FilterLogEvents"
+    if filters and b'"logStreamNamePrefix"' in request.reread():
+        raise not_emulated("logStreamNamePrefix of FilterLogEvents")
+    return None

@@ -70,7 +70,8 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
 
     def log(call: fronts.Call) -> None:
         if options.json or not options.command:
-            print(shown(call), file=sys.stderr, flush=True)
+            sys.stderr.write(shown(call) + "\n")  # at once: calls end in many threads
+            sys.stderr.flush()
 
     place = kept(options.state) if options.state else scratch()
     with place as folder, _laboratory(engine) as lab:

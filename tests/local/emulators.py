@@ -85,8 +85,12 @@ class Emulator:
         """The lines of a log group's streams."""
         logs = self.client("logs")
         chosen = {"logStreamNamePrefix": stream} if stream else {}
-        found = logs.filter_log_events(logGroupName=group, **chosen)["events"]
-        return [event["message"] for event in found]
+        lines = []
+        for one in logs.describe_log_streams(logGroupName=group, **chosen)["logStreams"]:
+            name = one["logStreamName"]
+            found = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=True)
+            lines += [event["message"] for event in found["events"]]
+        return lines
 
 
 def wait(ask: Callable[[], Any], seconds: float = 60) -> Any:

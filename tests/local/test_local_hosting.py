@@ -284,6 +284,44 @@ def test_a_server_that_dies_is_replaced(account: Account) -> None:
     wait(again)
 
 
+def test_an_endpoint_grows_with_its_requests_and_shrinks_again(account: Account, local: Emulator) -> None:
+    name = account.endpoint(variant(account.model()))
+    scaling = local.client("application-autoscaling")
+    which = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/all",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    scaling.register_scalable_target(**which, MinCapacity=1, MaxCapacity=2)
+
+    def follow(target: float) -> None:
+        metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        config = {"TargetValue": target, "PredefinedMetricSpecification": metric}
+        config |= {"ScaleInCooldown": 0, "ScaleOutCooldown": 0}
+        scaling.put_scaling_policy(
+            **which,
+            PolicyName="follow",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration=config,
+        )
+
+    def instances() -> int:
+        found = account.steady(name)["ProductionVariants"][0]["CurrentInstanceCount"]
+        return int(found)
+
+    for _ in range(40):
+        account.ask(name, "x")
+    follow(10)
+    wait(lambda: instances() == 2)
+    follow(1000)
+    wait(lambda: instances() == 1)
+    activities = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+    assert [one["Description"][-2] for one in activities] == ["1", "2"]
+    scaling.deregister_scalable_target(**which)
+    with pytest.raises(ClientError, match="ObjectNotFoundException"):
+        scaling.delete_scaling_policy(**which, PolicyName="follow")
+
+
 def test_a_serverless_endpoint_has_its_own_limits(account: Account) -> None:
     serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
     name = account.endpoint(variant(account.model(), ServerlessConfig=serverless))
