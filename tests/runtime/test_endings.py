@@ -165,7 +165,7 @@ def test_a_stop_at_any_moment_leaves_a_model_or_a_checkpoint_or_says_that_there_
 
 def test_a_job_that_goes_on_after_a_stop_is_ended_with_its_cause(source: Path, tmp_path: Path) -> None:
     job = Job(source, tmp_path, training("print('begun', flush=True); time.sleep(600)"))
-    impatient = "from byoc.training import command; command.STOP_SECONDS = 1; raise SystemExit(command.main())"
+    impatient = "from byoc.training import command; command.STOP_SECONDS = 1; exit(command.main())"
     process = job.start(arguments=("-c", impatient))
     assert process.stdout
     assert any(line == "begun\n" for line in process.stdout)
