@@ -359,6 +359,11 @@ def test_a_model_without_features_gets_missing_values_only_if_it_accepts_them(
     np.testing.assert_array_equal(decode(body, content_type, (), True), [[1, nan]])
 
 
+@pytest.mark.parametrize("body", [b"[[%s, 1]]", b'[[%s, "x"]]'])
+def test_a_number_that_no_float_can_hold_is_refused(body: bytes) -> None:
+    assert refusal(body % (b"9" * 400), JSON, ()).reason == "a number is too large for a float"
+
+
 def test_one_long_text_does_not_make_all_cells_long() -> None:
     body = json.dumps({"inputs": ["x" * 1_000_000, *["y"] * 1_000]}).encode()
     assert refusal(body, JSON, ()).status == 413

@@ -7,6 +7,7 @@ array: a field of objects for each key, in alphabetical order.
 
 import io
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -136,6 +137,8 @@ def _by_themselves(rows: Any, names: tuple[str, ...], accepts_missing: bool) -> 
     inputs = np.array(rows, dtype=object)
     if not len(inputs):
         raise bodies.bad_body("the body holds no rows")
+    if any(isinstance(cell, int) and abs(cell) > sys.float_info.max for cell in inputs.flat):
+        raise bodies.bad_body("a number is too large for a float")
     if set(map(type, inputs.ravel())) <= {int, float, bool, type(None)}:
         return _finite(inputs.astype(np.float64), names, accepts_missing)
     cells = inputs.reshape(len(inputs), -1)
