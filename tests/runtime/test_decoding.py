@@ -38,6 +38,7 @@ def refusal(
         (CSV, b"1,2\n3,4.5\n"),
         (CSV, b"1,2\r\n3,4.5"),
         (CSV, b"\n1,2\n\n3,4.5\n\n"),
+        (CSV, b"1,2\n3,4.5\n" + b" " * 3000 + b"\r\n\t"),
         (CSV, b"1,2\r3,4.5\r"),
         ("text/csv; charset=utf-8", b"a,b\n1,2\n3,4.5\n"),
         ("text/csv; header=present", b"a,b\n1,2\n3,4.5\n"),

@@ -96,7 +96,10 @@ def neutral(declared: Numbers | Table) -> Any:
 
 
 def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
-    text = body.decode(kind.charset).removeprefix("\ufeff").strip("\r\n")
+    text = body.decode(kind.charset).removeprefix("\ufeff").lstrip("\r\n")
+    end = len(text.rstrip())
+    if (line_end := text.find("\n", end)) >= 0:  # blank lines after the last row
+        text = text[:line_end].rstrip("\r")
     if isinstance(declared, Numbers) and len(text) <= FEW_CHARACTERS and not kind.header:
         with suppress(ValueError):  # what is not this simple is read with care
             return _few_numbers(text, declared)
