@@ -26,11 +26,12 @@ SETTINGS = {
     "SAGEMAKER_BATCH_STRATEGY": "what GET /execution-parameters proposes; default `MULTI_RECORD`",
     "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "what GET /execution-parameters proposes; default: the requests that "
     "all workers handle at a time, at most 100 MB in flight",
+    "SAGEMAKER_PROGRAM": "a script that a training job brings in place of `src/model.py`; an endpoint refuses it",
     "SAGEMAKER_BIND_TO_PORT": "port of /ping and /invocations; default 8080",
     "SAGEMAKER_BASE_DIR": "folder in place of /opt/ml, for tests",
 }
 #: Set by the image for its own processes.
-INTERNAL = {"PROMETHEUS_MULTIPROC_DIR"}
+INTERNAL = {"PROMETHEUS_MULTIPROC_DIR", "RANK", "LOCAL_WORLD_SIZE"}
 
 
 def write(folder: Path) -> None:

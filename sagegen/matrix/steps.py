@@ -166,8 +166,10 @@ class Steps:
         python = combination.answers["python_version"]
         build_args = [argument.replace("{python}", python) for argument in self._build_args]
         junit, scratch = self._junit(combination), self._scratch(combination)
+        # Variables of a `make` that started this run would overrule those below.
+        inherited = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}
         environment = {
-            **os.environ,
+            **inherited,
             "PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}",
             # Its share of the machine: with all CPUs in sight, every server would start workers for them.
             "SAGEGEN_CHECK_CPUS": str(self._cpus),
