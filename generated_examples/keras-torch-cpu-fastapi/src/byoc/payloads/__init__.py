@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from byoc.inputs import Features, Images, Inputs, Media, Numbers, Table, Text
-from byoc.payloads.media_types import JSON_LINES as JSON_LINES  # for tests/test_model.py
 
 # One of Arrow's allocators would start a thread, and a process with threads must not be forked.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+from byoc.payloads.encoding import encode, normalised
+from byoc.payloads.media_types import CSV, JSON, JSON_LINES
+
+__all__ = ["CSV", "JSON", "JSON_LINES", "decoder", "encode", "is_untyped", "neutral", "normalised"]
 
 
 def decoder(inputs: Inputs | None, accepts_missing: bool = False) -> Callable[[bytes, str | None], Any]:
