@@ -41,8 +41,8 @@ ANSWERS: dict[str, dict[str, str]] = {
 STACKS = list(catalogue.choices("stack"))
 SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads")
 #: What a user's model decides: whether it trains and serves with what a job and an endpoint give it. The
-#: matrix proves every other rule; CHECK= in the environment asks for all of them here. S-03 is not among them:
-#: its load takes a slow model 26 s of the 30 s that a stop may take.
+#: matrix proves every other rule; CHECK= in the environment asks for all of them here. S-03 is not among
+#: them: its load takes a slow model 26 s of the 30 s that a stop may take.
 RULES = ("T-12", "T-79", "S-13", "S-20", "S-41", "S-75", "SV-03", "SV-04", "SV-05")
 #: A model that fits once has no checkpoints, and one that names its file wants it there.
 MAY_WARN = {"T-38", "T-64"}
