@@ -33,8 +33,6 @@ def _json_values(job: Job) -> Job:
         for key, value in job.hyperparameters.items()
     }
     own = {
-        "sagemaker_program": '"train.py"',
-        "sagemaker_submit_directory": '"s3://bucket/source.tar.gz"',
         "sagemaker_region": '"us-east-1"',
         "sagemaker_job_name": '"sagegen-check"',
         "sagemaker_container_log_level": "20",

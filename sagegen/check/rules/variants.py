@@ -61,7 +61,7 @@ _variation(
 )
 _variation(
     "T-22",
-    'SDK clients send "\\"adam\\"" and add sagemaker_program, sagemaker_region and more.',
+    'SDK clients send "\\"adam\\"" and add sagemaker_region, sagemaker_job_name and more.',
     "Try json.loads on each value, fall back to the text, and ignore keys that begin with sagemaker_.",
     RUNNING,
 )
