@@ -12,6 +12,7 @@ from sagegen.local.cloud import Cloud
 from sagegen.local.front import Front
 from sagegen.local.hosting import Hosting
 from sagegen.local.images import Images
+from sagegen.local.invocations import Invocations
 from sagegen.local.models import Models
 from sagegen.local.page import Page
 from sagegen.local.registry import Registry
@@ -35,7 +36,12 @@ class Account:
         front.services["application-autoscaling"] = Autoscaling(self.hosting).handlers
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
         front.open += [self.registry.route, Page(self, front).route]
-        front.signed += [stacks.route, logs.route, Asynchronous(self.hosting).route, self.hosting.route]
+        front.signed += [
+            stacks.route,
+            logs.route,
+            Asynchronous(self.hosting).route,
+            Invocations(self.hosting).route,
+        ]
         front.services["sagemaker"] = {
             **self.training.handlers,
             **self.models.handlers,

@@ -1,36 +1,26 @@
-"""Endpoints: configurations, their servers, and invocations."""
+"""Endpoints: their configurations and servers."""
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
 import random
-import struct
 import threading
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from sagegen.engine import TROUBLE, Closed
 from sagegen.local.cloud import ACCOUNT, Cloud, Records, listed, now
-from sagegen.local.front import Request, named
-from sagegen.local.models import Models, Server, TimedOut, Trouble, container, whole
-from sagegen.local.wire import Answer, Fault, Handler, identity, invalid, not_emulated
+from sagegen.local.models import Models, Server, Trouble, container
+from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 from sagegen.platform import limits
 
 PING_SECONDS = 5.0  # between pings of a healthy server; how often is not documented (S-18)
 PINGS_MISSED = 3  # before it is replaced; not documented either
 ASKED_KEPT = 100_000
-STREAM_SECONDS = 480.0  # S-22
-HEADER_CHARACTERS = 1024  # S-25
-#: Of the request, what the container is told (S-25).
-PASSED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id",
-          "x-amzn-sagemaker-target-variant", "x-amzn-sagemaker-session-id")  # fmt: skip
 CPU_SHARE = 1 / 1769  # of a serverless endpoint's CPUs per MB; not documented
 
 
@@ -88,13 +78,11 @@ class Endpoint:
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._deleted = False
-        #: A server broke off: look at once.
         self._alarm = threading.Event()
 
-    def broke(self, server: Server, error: Exception) -> Fault:
-        """A request whose server did not answer."""
+    def look(self) -> None:
+        """Look after the servers at once: one broke off."""
         self._alarm.set()
-        return model_error(self, server, 500, f"the container broke off: {error!r}")
 
     @property
     def group(self) -> str:
@@ -249,7 +237,7 @@ class Endpoint:
 
 
 class Hosting:
-    """The operations on endpoints and their configurations, and invocations."""
+    """The operations on endpoints and their configurations."""
 
     def __init__(self, cloud: Cloud, models: Models) -> None:
         self.cloud, self.models = cloud, models
@@ -372,6 +360,13 @@ class Hosting:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.record["EndpointArn"]}".')
         return endpoint
 
+    def known(self, name: str) -> Endpoint:
+        """An endpoint that is asked for an answer. Raises Fault where there is none."""
+        if name not in self.endpoints:
+            raise Fault("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        found: Endpoint = self.endpoints.get(name)
+        return found
+
     def delete(self, given: dict[str, Any]) -> None:
         """DeleteEndpoint."""
         endpoint: Endpoint = self.endpoints.get(given["EndpointName"])
@@ -380,127 +375,6 @@ class Hosting:
         endpoint.record["EndpointStatus"] = "Deleting"
         self.cloud.begin(endpoint.delete)
 
-    # --- invocations ------------------------------------------------------------------------------------
-
-    def route(self, request: Request) -> Answer | None:
-        """InvokeEndpoint and its kin, by their paths."""
-        parts = request.path.split("/")
-        if request.service != "sagemaker" or len(parts) != 4 or parts[1] != "endpoints":
-            return None
-        ways: dict[str, tuple[str, Callable[[str, Request], Answer]]] = {
-            "invocations": ("InvokeEndpoint", self.invoke),
-            "invocations-response-stream": ("InvokeEndpointWithResponseStream", self.stream),
-        }
-        if parts[3] not in ways:
-            raise not_emulated(f"sagemaker-runtime ({parts[3]})")
-        request.call.operation, way = ways[parts[3]]
-        return way(parts[2], request)
-
-    def known(self, name: str) -> Endpoint:
-        """An endpoint that is asked for an answer. Raises Fault where there is none."""
-        if name not in self.endpoints:
-            raise Fault("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        found: Endpoint = self.endpoints.get(name)
-        return found
-
-    def _prepare(self, name: str, request: Request) -> tuple[Endpoint, bytes, dict[str, str]]:
-        endpoint = self.known(name)
-        if endpoint.config.get("AsyncInferenceConfig"):
-            text = f"Endpoint {name} of account {ACCOUNT} takes asynchronous invocations alone (A-01)"
-            raise Fault("ValidationError", text)
-        serverless = bool(endpoint.variants and endpoint.variants[0].serverless)
-        limit = limits.SERVERLESS_BYTES if serverless else limits.INVOCATION_BYTES
-        given = request.headers
-        for header in (
-            "target-model",
-            "target-container-hostname",
-            "enable-explanations",
-            "inference-component",
-        ):
-            if given.get(f"x-amzn-sagemaker-{header}"):
-                raise not_emulated(f"X-Amzn-SageMaker-{header.title()}")
-        body = request.body(limit)
-        if body is None:
-            raise Fault("ValidationError", f"The request's body is longer than {limit} bytes (S-23)", 413)
-        passed = named(given, *PASSED)
-        for header, value in passed.items():
-            if len(value) > HEADER_CHARACTERS:
-                text = f"'{header}' must have length less than or equal to {HEADER_CHARACTERS}"
-                raise Fault("ValidationError", f"1 validation error detected: {text}")
-        passed.setdefault("content-type", "application/octet-stream")
-        return endpoint, body, passed
-
-    def invoke(self, name: str, request: Request) -> Answer:
-        """InvokeEndpoint: 60 s, and a ModelError where the container does not answer 2xx (S-22, S-28)."""
-        endpoint, body, headers = self._prepare(name, request)
-        with endpoint.server(headers.get("x-amzn-sagemaker-target-variant")) as (variant, server):
-            try:
-                status, got, content = server.ask("POST", "/invocations", body, headers)
-            except TimedOut:
-                raise timed_out(endpoint, server) from None
-            except (OSError, http.client.HTTPException) as error:
-                raise endpoint.broke(server, error) from error
-        if not 200 <= status < 300:
-            raise model_error(endpoint, server, status, content.decode(errors="replace"))
-        if len(content) > limits.INVOCATION_BYTES:
-            text = f"the response is longer than {limits.INVOCATION_BYTES} bytes"
-            raise model_error(endpoint, server, status, text)
-        answer = {
-            "Content-Type": got.get("content-type", "application/octet-stream"),
-            "x-Amzn-Invoked-Production-Variant": variant.name,
-            "x-amzn-RequestId": identity(),
-        }
-        for header in ("Custom-Attributes", "New-Session-Id", "Closed-Session-Id"):
-            if value := got.get(f"x-amzn-sagemaker-{header}".lower()):
-                answer[f"X-Amzn-SageMaker-{header}"] = value
-        return Answer(200, content, answer)
-
-    def stream(self, name: str, request: Request) -> Answer:
-        """InvokeEndpointWithResponseStream: the container's chunks as events, 8 minutes at most (S-22)."""
-        endpoint, body, headers = self._prepare(name, request)
-        headers["accept"] = request.headers.get("x-amzn-sagemaker-accept", "*/*")
-        place = endpoint.server(headers.get("x-amzn-sagemaker-target-variant"))
-        variant, server = place.__enter__()
-        try:
-            got = server.open(body, headers, STREAM_SECONDS)
-            if not 200 <= got.status < 300:
-                raise model_error(endpoint, server, got.status, got.read().decode(errors="replace"))
-        except TimeoutError:
-            place.__exit__(None, None, None)
-            raise timed_out(endpoint, server) from None
-        except (OSError, http.client.HTTPException) as error:
-            place.__exit__(None, None, None)
-            raise endpoint.broke(server, error) from error
-        except Fault:
-            place.__exit__(None, None, None)
-            raise
-
-        def events() -> Iterator[bytes]:
-            deadline = time.monotonic() + STREAM_SECONDS
-            try:
-                size = 0
-                while chunk := got.read1(2**16):
-                    if time.monotonic() > deadline:
-                        raise TimeoutError
-                    size += len(chunk)
-                    yield event("PayloadPart", chunk)
-                whole(got, size)
-            except TimeoutError:
-                text = f"the stream took more than {STREAM_SECONDS:g} s"
-                yield stream_error("ModelInvocationTimeExceeded", text)
-            except (OSError, http.client.HTTPException) as error:
-                yield stream_error("StreamBroken", f"the container broke off: {error}")
-            finally:
-                got.close()
-                place.__exit__(None, None, None)
-
-        told = {
-            "Content-Type": "application/vnd.amazon.eventstream",
-            "X-Amzn-SageMaker-Content-Type": got.getheader("Content-Type") or "application/octet-stream",
-            "x-Amzn-Invoked-Production-Variant": variant.name,
-        }
-        return Answer(200, events(), told)
-
 
 def _check_deployment(config: Mapping[str, Any]) -> None:
     policy = config.get("BlueGreenUpdatePolicy", {})
@@ -508,49 +382,3 @@ def _check_deployment(config: Mapping[str, Any]) -> None:
         raise not_emulated("rolling updates and rollbacks by alarm")
     if (kind := policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")) != "ALL_AT_ONCE":
         raise not_emulated(f"traffic routing {kind}")
-
-
-def model_error(endpoint: Endpoint, server: Server, status: int, text: str) -> Fault:
-    """The container's own error, as the client sees it (S-28)."""
-    region = endpoint.cloud.region
-    link = f"https://{region}.console.aws.amazon.com/cloudwatch/home#logEventViewer:group={endpoint.group}"
-    side = "client" if 400 <= status < 500 else "server"
-    message = (
-        f'Received {side} error ({status}) from primary with message "{text}". '
-        f"See {link} in account {ACCOUNT} for more information."
-    )
-    return Fault(
-        "ModelError",
-        message,
-        424,
-        OriginalStatusCode=status,
-        OriginalMessage=text[:2048],
-        LogStreamArn=server.log.arn,
-    )
-
-
-def timed_out(endpoint: Endpoint, server: Server) -> Fault:
-    """No answer in time."""
-    text = (
-        "Your invocation timed out while waiting for a response from container primary. Review the latency"
-        " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
-    )
-    return model_error(endpoint, server, 0, text)
-
-
-def stream_error(code: str, text: str) -> bytes:
-    """The end of a stream that went wrong."""
-    body = json.dumps({"Message": text, "ErrorCode": code}).encode()
-    return event("ModelStreamError", body, kind="exception")
-
-
-def event(name: str, payload: bytes, kind: str = "event") -> bytes:
-    """One message of application/vnd.amazon.eventstream."""
-    headers = {f":{kind}-type": name, ":content-type": "application/octet-stream", ":message-type": kind}
-    written = b"".join(
-        bytes([len(key)]) + key.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
-        for key, value in headers.items()
-    )
-    prelude = struct.pack(">II", 16 + len(written) + len(payload), len(written))
-    data = prelude + struct.pack(">I", zlib.crc32(prelude)) + written + payload
-    return data + struct.pack(">I", zlib.crc32(data))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from byoc import hyperparameters
 from byoc.errors import JobError
-from byoc.training import hyperparameters
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
 
 

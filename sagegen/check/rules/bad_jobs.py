@@ -10,8 +10,7 @@ from sagegen.check.jobs import Run
 from sagegen.check.pages import OUTPUT, RUNNING, SIGNALS
 from sagegen.check.scenarios.bad_jobs import BAD, CORRUPT, EMPTY, IMPOSSIBLE, Bad
 from sagegen.check.scenarios.train import TRAIN, Base
-
-REASON_CHARACTERS = 1024
+from sagegen.platform import limits
 
 
 @rule(
@@ -96,7 +95,7 @@ def failure_file(evidence: Evidence) -> Verdict:
         if not text.strip():
             return broken(f"{name}: the failure file is empty", bad.line)
         cause = text.strip().splitlines()[-1]
-        if re.match(r"\s*Traceback", text) and cause not in text[:REASON_CHARACTERS]:
+        if re.match(r"\s*Traceback", text) and cause not in text[: limits.FAILURE_CHARACTERS]:
             return broken(
                 f"{name}: {len(text)} characters, and the cause is not among the first 1024",
                 bad.line,
@@ -119,7 +118,11 @@ def _same_reason(failed: Mapping[str, Run], empty: Run | None) -> Verdict | None
     if empty and empty.exit.code and empty.failure:
         others["no channels"] = _plain(empty)
     for name, text in others.items():
-        if corrupt is None or text is None or corrupt[:REASON_CHARACTERS] != text[:REASON_CHARACTERS]:
+        if (
+            corrupt is None
+            or text is None
+            or corrupt[: limits.FAILURE_CHARACTERS] != text[: limits.FAILURE_CHARACTERS]
+        ):
             continue
         line = failed[CORRUPT].line
         if corrupt != text:

@@ -19,11 +19,10 @@ from sagegen.check.probe import ENDLESS, Exchange
 from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.load import EMPTY_BODY, LARGE, Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
-from sagegen.platform import PORT
+from sagegen.platform import PORT, limits
 
 PAGE = "your-algorithms-inference-code"
 FAQ = "hosting-faqs"
-ERROR_BYTES = 2048
 OVERLOADED = (429, 503)
 #: Python's and Java's.
 TRACEBACK = re.compile(rb"Traceback \(most recent call last\)|^\s*at [\w.$]+\([\w.]+:\d+\)", re.MULTILINE)
@@ -247,7 +246,7 @@ def malformed(evidence: Evidence) -> Verdict:
         return broken(f"malformed input gives {answer}", curl)
     if TRACEBACK.search(answer.body):
         return broken(f"{answer.status} with a traceback", curl)
-    if len(answer.body) > ERROR_BYTES:
+    if len(answer.body) > limits.ERROR_BYTES:
         return broken(f"an error text of {len(answer.body)} bytes", curl, bytes=len(answer.body))
     if found.asked.after_malformed is None or not found.asked.after_malformed.ok:
         return broken(f"the next good request gives {found.asked.after_malformed}", curl)

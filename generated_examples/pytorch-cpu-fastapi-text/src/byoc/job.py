@@ -12,10 +12,9 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from byoc import channels, manifest, metrics, paths
+from byoc import channels, hyperparameters, manifest, metrics, paths
 from byoc.errors import JobError, NothingToDo
 from byoc.processes import say
-from byoc.training import hyperparameters
 
 H = TypeVar("H", bound=BaseModel)
 T = TypeVar("T")

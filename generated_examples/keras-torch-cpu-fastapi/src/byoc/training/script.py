@@ -16,7 +16,7 @@ from typing import Any
 
 from byoc import channels, job, machine, paths
 from byoc.errors import JobError
-from byoc.training.hyperparameters import PLATFORM_PREFIXES
+from byoc.hyperparameters import PLATFORM_PREFIXES
 
 Raw = Mapping[str, Any]
 
