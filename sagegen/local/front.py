@@ -121,7 +121,7 @@ class Request:
         return data if len(data) <= limit else None
 
     def reread(self) -> bytes:
-        """A small body, which stays for whoever reads next."""
+        """A small body, which stays readable."""
         data = self.body() or b""
         self.environ["wsgi.input"] = io.BytesIO(data)
         self.environ["CONTENT_LENGTH"] = str(len(data))

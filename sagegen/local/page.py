@@ -33,7 +33,7 @@ class Page:
         self.account, self.front, self.cloud = account, front, account.cloud
 
     def route(self, request: Request) -> Answer | None:
-        """/, and /log?group=…, for whoever asks under this address's own name."""
+        """/, and /log?group=…, for requests whose Host header is this address."""
         if request.key is not None or request.method != "GET" or request.path not in ("/", "/log"):
             return None
         host = request.headers.get("host", "").rpartition(":")[0]

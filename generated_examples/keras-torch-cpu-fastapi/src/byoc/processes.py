@@ -72,7 +72,7 @@ class StopRequest:
         self.on_stop = on_stop
         for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
-        # Whoever started this process may have blocked them until now.
+        # The process that started this one may have blocked them until now.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _handle(self, number: int, _frame: object) -> None:

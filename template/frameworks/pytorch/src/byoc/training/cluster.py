@@ -86,7 +86,7 @@ class Cluster:
                     missing.remove(hello["host"])
                     self.peers[peer] = hello["host"]
                     with_data |= {hello["host"]} if hello["has_data"] else set()
-        # Where nobody has data, train() names the channel.
+        # If no host has data, train() names the channel.
         members = tuple(host for host in self.hosts if host in with_data) or self.hosts
         self._tell(members=members)
         return members
