@@ -16,6 +16,7 @@ INPUTS = Images()
 METRICS = ("loss",)
 CLASSES = ("disc", "square")
 SIZE = 48  # pixels of an image's side
+AT_ONCE = 64  # images in one call of the network
 STRIDE = 4  # pixels of a cell's side
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -84,13 +85,17 @@ def load(model_dir):
 
 @torch.inference_mode()
 def predict(model, inputs):
-    out = model(torch.stack([pixels(image) for image in inputs]))
-    n = len(CLASSES)
-    heat = out[:, :n].sigmoid()
-    peaks = (heat == nn.functional.max_pool2d(heat, 3, stride=1, padding=1)) & (heat > 0.5)
-    return [
-        found(image, heat[i], out[i, n:].cpu(), peaks[i].nonzero().tolist()) for i, image in enumerate(inputs)
-    ]
+    answers = []
+    # A request may hold thousands of images: all at once would take gigabytes.
+    for start in range(0, len(inputs), AT_ONCE):
+        images = inputs[start : start + AT_ONCE]
+        out = model(torch.stack([pixels(image) for image in images]))
+        heat, geometry = out[:, : len(CLASSES)].sigmoid(), out[:, len(CLASSES) :].cpu()
+        peaks = (heat == nn.functional.max_pool2d(heat, 3, stride=1, padding=1)) & (heat > 0.5)
+        answers += [
+            found(image, heat[i], geometry[i], peaks[i].nonzero().tolist()) for i, image in enumerate(images)
+        ]
+    return answers
 
 
 def found(image, heat, geometry, peaks):
