@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from helpers import COMBOS, SAMPLES, commit, tree
 
+from sagegen.engine import TROUBLE, Engine
+from sagegen.engine.sweeping import sweep_dead
+from sagegen.errors import SagegenError
 from sagegen.examples import render_example
 from sagegen.render import template
 
 # A process that a shell starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+#: Names this run: its other processes inherit it, and label with it what they make in the engine.
+RUN = os.environ.setdefault("SAGEGEN_TEST_RUN", uuid.uuid4().hex)
 
 TESTS = Path(__file__).parent
 #: Files whose tests are each on their own: any process may run any of them.
@@ -28,6 +36,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if group := _group(item):
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(trylast=True)  # after xdist, which ends the other processes in the same hook
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After Ctrl-C, remove what those processes left in the engine that xdist did not let end by themselves."""
+    if exitstatus != pytest.ExitCode.INTERRUPTED or hasattr(session.config, "workerinput"):
+        return
+    with suppress(*TROUBLE, SagegenError):
+        api, ours = Engine.connect().client.api, {"label": f"sagegen.test={RUN}"}
+        sweep_dead(api)
+        for container in api.containers(all=True, filters=ours):
+            api.remove_container(container["Id"], force=True, v=True)
+        for image in api.images(filters=ours):  # the newest first: others may be built on the older
+            api.remove_image(image["Id"], force=True)
 
 
 def _group(item: pytest.Item) -> str:

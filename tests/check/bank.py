@@ -73,6 +73,7 @@ class Bank:
         # may a new process that is given it.
         engine.client.api.trust_env = False
         self._environment = dict(os.environ)
+        self._run = os.environ["SAGEGEN_TEST_RUN"]  # what conftest.py removes by
         self._pool = ThreadPoolExecutor(PARALLEL)
         self._reports: dict[Mutant, Future[Report]] = {}
         self.hostile: dict[str, Future[Report]] = {}
@@ -101,6 +102,7 @@ class Bank:
             custom_context=True,
             tag=name,
             buildargs=arguments,
+            labels={"sagegen.test": self._run},
             rm=True,
             forcerm=True,
             decode=True,
@@ -142,6 +144,8 @@ class Bank:
             "import",
             "--platform",
             "linux/arm64",
+            "--change",
+            f"LABEL sagegen.test={self._run}",
             "--change",
             'ENTRYPOINT ["/opt/program/entry"]',
         ]

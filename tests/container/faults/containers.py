@@ -22,7 +22,8 @@ from sagegen.engine import TROUBLE, Engine
 
 from .waiting import wait_until
 
-LABEL = f"sagegen-faults={os.getpid()}"
+#: As tests/conftest.py removes what an interrupted run left.
+LABEL = f"sagegen.test={os.environ.get('SAGEGEN_TEST_RUN', os.getpid())}"
 PORT = 8080
 PING_SECONDS = 2  # S-12
 STOP_SECONDS = 30  # S-03

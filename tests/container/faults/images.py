@@ -49,7 +49,7 @@ def subject(stack: str, folder: Path, image: str = "") -> Iterator[Subject]:
 
 def _build(repository: Path, image: str) -> None:
     arguments = [f"PYTHON_IMAGE={BASE_IMAGE}", *shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", ""))]
-    build_args = " ".join(f"--build-arg {argument}" for argument in arguments)
+    build_args = " ".join([f"--label {LABEL}", *(f"--build-arg {argument}" for argument in arguments)])
     command = ["make", "build", f"IMAGE={image}", f"BASE_IMAGE={BASE_IMAGE}", f"BUILD_ARGS={build_args}"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
