@@ -7,17 +7,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_tools import SAGEGEN, Terminal
+from cli_tools import SAGEGEN, Sagegen, Terminal
+
+
+@pytest.fixture(scope="session")
+def sagegen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sagegen]:
+    """Runs commands that need nothing special of their process."""
+    prepared = Sagegen(tmp_path_factory.mktemp("sagegen"))
+    yield prepared
+    prepared.close()
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run(tmp_path: Path, sagegen: Sagegen) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`sagegen ARGUMENTS` in an empty folder, without a terminal."""
     folder = tmp_path / "here"
     folder.mkdir()
 
-    def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-        options = {"cwd": folder, "stdin": subprocess.DEVNULL, "timeout": 120} | options
+    def run(*arguments: str, cwd: Path = folder, **options) -> subprocess.CompletedProcess[str]:
+        if not options:
+            return sagegen.run(*arguments, cwd=cwd)
+        options = {"cwd": cwd, "stdin": subprocess.DEVNULL, "timeout": 120} | options
         return subprocess.run([*SAGEGEN, *arguments], capture_output=True, text=True, **options)
 
     return run

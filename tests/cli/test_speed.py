@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-PAIRS = 7
+PAIRS = 3
 
 
 def seconds(command: list[str | Path], folder: Path) -> float:

@@ -48,7 +48,7 @@ def decode(request: Request, features: list[str]) -> Any:
     return None
 
 
-@few(2000)
+@few(1000)
 @given(request=requests())
 def test_a_body_becomes_rows_of_numbers_or_is_refused(request: Request) -> None:
     inputs = decode(request, NAMES)
@@ -61,7 +61,7 @@ def test_a_body_becomes_rows_of_numbers_or_is_refused(request: Request) -> None:
         assert np.isfinite(inputs).all()
 
 
-@few(800)
+@few(500)
 @given(request=requests())
 def test_without_named_features_a_body_becomes_an_array_of_plain_values_or_is_refused(
     request: Request,
