@@ -9,11 +9,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pytest
-from helpers import COMBOS, SAMPLES, commit, tree
+from helpers import COMBOS, SAMPLES, commit, compile_once, tree
 
 from sagegen.engine import TROUBLE, Engine
 from sagegen.engine.sweeping import sweep_dead
@@ -23,6 +21,8 @@ from sagegen.render import template
 
 # A process that a shell starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+compile_once()
 
 #: Names this run: its other processes inherit it, and label with it what they make in the engine.
 RUN = os.environ.setdefault("SAGEGEN_TEST_RUN", uuid.uuid4().hex)
@@ -79,25 +79,6 @@ def _nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             monkeypatch.setenv(f"GIT_{role}_EMAIL", "nobody")
         monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
         monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
-    """Copier compiles every part of every path for each file again, which is half of a render's time."""
-    compiled: dict[tuple[object, ...], Any] = {}
-    compile_ = jinja2.Environment.compile
-
-    def once(self: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(source, str):
-            self.preprocess(source)  # where Copier's `yield` tag forgets the path before
-        key = (type(self), self.lexer, source, *arguments, *options.items())
-        if key not in compiled:
-            compiled[key] = compile_(self, source, *arguments, **options)
-        return compiled[key]
-
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jinja2.Environment, "compile", once)
         yield
 
 

@@ -49,7 +49,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "written by sklearn 0.24.2",
     ),
 }
-#: All of them in one stack; in the others, which load by the same code, one of the model and one of its manifest.
+#: All of them in one stack; in the others, which load by the same code, one of model and manifest each.
 CASES = [
     (stack, name)
     for stack in STACKS
