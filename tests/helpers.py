@@ -46,7 +46,7 @@ def commit(folder: Path, message: str, tag: str = "") -> None:
 
 
 def compile_once() -> None:
-    """Compile each string of a template once: Copier does it for each file, which is half of a render's time."""
+    """Compile each string of a template once. Copier does it for each file: half of a render's time."""
     compiled: dict[tuple[object, ...], Any] = {}
     compile_ = jinja2.Environment.compile
 
