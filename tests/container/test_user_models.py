@@ -44,6 +44,9 @@ SAMPLE = ("local_test/opt_ml/input/data", "local_test/payloads")
 #: matrix proves every other rule; CHECK= in the environment asks for all of them here. S-03 is not among
 #: them: its load takes a slow model 26 s of the 30 s that a stop may take.
 RULES = ("T-12", "T-79", "S-13", "S-20", "S-41", "S-75", "SV-03", "SV-04", "SV-05")
+#: Those that need no load, for the model's second stack. Which answers are right under load is decided by the
+#: model, on its first stack, and by the stack, whose complete check the matrix does.
+RULES_WITHOUT_LOAD = ("T-12", "T-79", "S-75", "SV-03", "SV-04")
 #: A model that fits once has no checkpoints, and one that names its file wants it there.
 MAY_WARN = {"T-38", "T-64"}
 
@@ -69,7 +72,6 @@ class Runs:
             "SAGEGEN": f"{sys.executable} -m sagegen",
             "SAGEGEN_CHECK_CPUS": "1",
             "VENV": str(folder / "venv"),
-            "CHECK": os.environ.get("CHECK", " ".join(f"--rule {rule}" for rule in RULES)),
         }
         build_args = shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", ""))
         if base := os.environ.get("SAGEGEN_BASE_IMAGE", "").replace("{python}", "3.13"):
@@ -89,11 +91,15 @@ class Runs:
         for sample in SAMPLE:
             subprocess.run(["rm", "-r", repository / sample], check=True)
         shutil.copytree(MODELS / model, repository, dirs_exist_ok=True)
+        # Half of the models have each stack as their first.
+        first = STACKS[list(ANSWERS).index(model) % len(STACKS)]
+        rules = RULES if stack == first else RULES_WITHOUT_LOAD
         junit, check = repository.with_suffix(".xml"), repository.with_suffix(".json")
         options = {
             "IMAGE": image,
             "PYTEST_ADDOPTS": f"--junitxml={junit} --basetemp={repository.with_suffix('.tmp')}",
             "SAGEGEN_CHECK_JSON": str(check),
+            "CHECK": os.environ.get("CHECK", " ".join(f"--rule {rule}" for rule in rules)),
         }
         try:
             with self.setting_up:
@@ -102,10 +108,10 @@ class Runs:
             seconds = {target: self._make(repository, target, options) for target in targets}
         finally:
             subprocess.run(["docker", "rmi", "--force", image], check=False, capture_output=True)
-        rules: dict[str, set[str]] = {}
+        found: dict[str, set[str]] = {}
         for verdict in json.loads(check.read_text())["verdicts"]:
-            rules.setdefault(verdict["outcome"], set()).add(verdict["id"])
-        return Proof(seconds, read_junit(junit) or {}, rules)
+            found.setdefault(verdict["outcome"], set()).add(verdict["id"])
+        return Proof(seconds, read_junit(junit) or {}, found)
 
     def _make(self, repository: Path, target: str, options: dict[str, str]) -> int:
         begun = time.monotonic()
