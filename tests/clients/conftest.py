@@ -14,21 +14,13 @@ from helpers import build_image
 
 from sagegen.render import render
 
-LABEL = f"sagegen.test.clients={uuid.uuid4().hex[:8]}"
+NAME = uuid.uuid4().hex[:8]
+LABEL = f"sagegen.test.clients={NAME}"
 NETWORK = "sagemaker-local"
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clients") / "repository"
-    render(folder, {})
-    return folder
-
-
-@pytest.fixture(scope="session")
-def image(repository: Path) -> Iterator[str]:
-    """A generated scikit-learn image; local modes leave containers and a network of it behind."""
-    name = f"sagegen-test-clients:{LABEL[-8:]}"
+def built(repository: Path, name: str) -> Iterator[str]:
+    """The repository's image, without the containers and the network that local modes leave behind."""
     done = build_image(repository, name, f"--label {LABEL}")
     assert done.returncode == 0, done.stderr[-2000:]
     yield name
@@ -40,12 +32,35 @@ def image(repository: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clients") / "repository"
+    render(folder, {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image(repository: Path) -> Iterator[str]:
+    """A generated scikit-learn image."""
+    yield from built(repository, f"sagegen-test-clients:{NAME}")
+
+
+@pytest.fixture(scope="session")
 def v2(image: str, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    return played("v2", image, repository, tmp_path_factory.mktemp("v2"), port)
+    return played("sdk_v2", image, repository, tmp_path_factory.mktemp("v2"), port)
 
 
 @pytest.fixture(scope="session")
 def v3(image: str, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
-    return played("v3", image, repository, tmp_path_factory.mktemp("v3"), 0)
+    return played("sdk_v3", image, repository, tmp_path_factory.mktemp("v3"))
+
+
+@pytest.fixture(scope="session")
+def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Step]:
+    """SDK v2's local mode with two hosts of a generated PyTorch image."""
+    folder = tmp_path_factory.mktemp("two-hosts")
+    render(folder / "repository", {"framework": "pytorch"})
+    (folder / "played").mkdir()
+    for name in built(folder / "repository", f"sagegen-test-clients:{NAME}-pytorch"):
+        yield played("sdk_v2_hosts", name, folder / "repository", folder / "played")["fit_on_two_hosts"]

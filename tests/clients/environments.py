@@ -52,8 +52,9 @@ def environment(sdk: str) -> Path:
     return python
 
 
-def played(sdk: str, image: str, repository: Path, folder: Path, port: int) -> dict[str, Step]:
+def played(program: str, image: str, repository: Path, folder: Path, port: int = 0) -> dict[str, Step]:
     """Run the steps of an SDK's program against a new `sagegen local`; {name: what came of it}."""
+    sdk = program.split("_")[1]
     tools = folder / "tools"
     tools.mkdir()
     (tools / "docker-compose").write_text(COMPOSE)
@@ -65,9 +66,9 @@ def played(sdk: str, image: str, repository: Path, folder: Path, port: int) -> d
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(tools / "defaults.json"),
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
     }
-    program = [environment(sdk), "-W", "ignore", HERE / f"sdk_{sdk}.py", image, repository, folder, str(port)]
+    python = [environment(sdk), "-W", "ignore", HERE / f"{program}.py", image, repository, folder, port]
     done = subprocess.run(
-        [sys.executable, "-m", "sagegen", "local", "--", *map(str, program)],
+        [sys.executable, "-m", "sagegen", "local", "--", *map(str, python)],
         env={**kept, **settings},
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from environments import Step
 
 Steps = dict[str, Step]
@@ -43,3 +44,11 @@ def test_two_hosts_without_an_engine_for_them_are_refused_in_words_that_the_user
 
 def test_fit_deploy_and_predict_on_an_account_give_what_local_mode_gives(v2: Steps, repository: Path) -> None:
     assert v2["account"].done() == expected(repository)
+
+
+@pytest.mark.matrix
+def test_two_hosts_that_average_their_gradients_leave_one_complete_model(two_hosts: Step) -> None:
+    """Local mode stops both when the first one ends: the one that saves must not be cut short."""
+    assert "byoc-manifest.json" in two_hosts.artifact()
+    missing = [w for w in ("of 2: Hyperparameters", "epoch=6;", "test_accuracy=") if w not in two_hosts.log]
+    assert not missing, two_hosts.log
