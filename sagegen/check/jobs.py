@@ -85,13 +85,15 @@ def train(
     keep_model: bool = False,
     seconds: float | None = None,
     waits: bool = False,
+    cpus: float | None = None,
 ) -> Run:
-    """Run one job to its end, at most `seconds` (default: the user's --timeout).
+    """Run one job to its end, at most `seconds` (default: the user's --timeout) after `during` has returned.
 
     A job that stops using the CPU is ended early, unless it `waits` for other hosts or for a FIFO.
     """
     own = rig.lab.network() if job.network and network is None else network
     spec, line = rig.training(job, own)
+    spec = replace(spec, cpus=cpus) if cpus else spec
     with rig.lab.container(spec) as box:
         box.write("/opt/ml", tree(job))
         if checkpoints:

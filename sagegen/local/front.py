@@ -145,7 +145,7 @@ class Front:
         #: Asked in turn before a service is looked for: the page, the registry.
         self.open: list[Route] = []
         #: Asked in turn once the caller is known: paths of REST services.
-        self.signed: list[Route] = []
+        self.signed: list[Route] = [self.policies.route]
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -159,6 +159,8 @@ class Front:
         begun = time.perf_counter()
         try:
             answer = self._answer(request)
+            if answer is None:
+                return self._with_moto(request, start, begun)
         except Fault as fault:
             call.error = fault.message
             answer = self._refusal(request, fault)
@@ -166,8 +168,6 @@ class Front:
             call.error = f"a defect of sagegen local: {error!r}"
             sys.excepthook(*sys.exc_info())
             answer = self._refusal(request, Fault("InternalFailure", call.error, 500))
-        if answer is None:
-            return self._with_moto(request, start, begun)
         self._done(call, answer.status, begun)
         headers = dict(answer.headers)
         if isinstance(answer.body, bytes):
@@ -216,7 +216,7 @@ class Front:
 
     def _with_moto(self, request: Request, start: Callable[..., Any], begun: float) -> Iterable[bytes]:
         with self._lock:
-            self._moto = self._moto or DomainDispatcherApplication(create_backend_app)
+            self._moto = self._moto or DomainDispatcherApplication(_backend)
         asked = ""
         if request.service in QUERY and request.method == "POST":
             text = parse_qs(request.reread().decode(errors="replace"))
@@ -230,7 +230,10 @@ class Front:
             status = int(line.split()[0])
             return start(line, headers, *more)
 
-        body = self._moto(request.environ, started)
+        try:
+            body = self._moto(request.environ, started)
+        except NotImplementedError as error:
+            raise not_emulated(f"{request.service} ({asked or request.call.operation})") from error
         if asked in ("AssumeRole", "GetSessionToken", "CreateAccessKey"):
             body = [b"".join(body)]
             for key in re.findall(rb"<AccessKeyId>([A-Z0-9]+)</AccessKeyId>", body[0]):
@@ -256,6 +259,13 @@ class Front:
                 fault = Fault("AccessDeniedException", fault.message, 400)
             return fault_answer(fault)
         return Answer(fault.status, text.encode(), {"Content-Type": "text/xml"})
+
+
+def _backend(service: Any) -> Any:
+    """A service of moto that raises what it does not handle, where its server would answer 500 in HTML."""
+    app = create_backend_app(service)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    return app
 
 
 class Quiet(MotoRequestHandler):

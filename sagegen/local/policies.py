@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
+from xml.sax.saxutils import escape
 
 from botocore.exceptions import ClientError
 
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.identities import ROLE, several
-from sagegen.local.wire import Fault
+from sagegen.local.wire import Answer, Fault, not_emulated
 
 if TYPE_CHECKING:
     from sagegen.local.front import Request
@@ -42,6 +43,10 @@ SAGEMAKER = {
 }
 RUNTIME = {"async-invocations": "InvokeEndpointAsync", "invocations": "InvokeEndpoint",
            "invocations-response-stream": "InvokeEndpointWithResponseStream"}  # fmt: skip
+ALLOWED = "allowed"
+SIMULATE = "SimulatePrincipalPolicy"
+#: What such a call may give: of the other members, each could change the verdict.
+SIMULATED = {"Action", "Version", "PolicySourceArn", "ActionNames", "ResourceArns", "MaxItems"}
 #: botocore's names of services, where IAM has others.
 PREFIXES = {"monitoring": "cloudwatch", "stepfunctions": "states"}
 
@@ -78,14 +83,49 @@ class Policies:
 
     def allows(self, role: str, need: Need) -> bool:
         """Whether a statement allows it and none denies it."""
-        allowed = False
+        return self.decision(role, need) == ALLOWED
+
+    def decision(self, role: str, need: Need) -> str:
+        """What IAM calls it: a statement allows it, one denies it, or none speaks of it."""
+        found = "implicitDeny"
         for document in self._documents(role):
             for statement in several(document.get("Statement", [])):
                 if _matches(statement, need):
                     if statement["Effect"] == "Deny":
-                        return False
-                    allowed = True
-        return allowed
+                        return "explicitDeny"
+                    found = ALLOWED
+        return found
+
+    def route(self, request: Request) -> Answer | None:
+        """Answer iam:SimulatePrincipalPolicy, which moto does not have and SDK v3 asks before each job."""
+        if request.service != "iam" or request.method != "POST":
+            return None
+        form = dict(parse_qsl(request.reread().decode(errors="replace")))
+        if form.get("Action") != SIMULATE:
+            return None
+        request.call.operation = SIMULATE
+        if other := {name.partition(".")[0] for name in form} - SIMULATED:
+            raise not_emulated(f"{SIMULATE} with {', '.join(sorted(other))}")
+        role = form.get("PolicySourceArn", "")
+        named = ROLE.fullmatch(role)
+        try:
+            self.cloud.client("iam").get_role(RoleName=named[2] if named else role)
+        except ClientError:
+            raise Fault("NoSuchEntity", f"Role {role} does not exist or is not attachable.", 404) from None
+        actions, resources = (
+            [value for name, value in form.items() if name.startswith(f"{kind}.member.")]
+            for kind in ("ActionNames", "ResourceArns")
+        )
+        found = [
+            f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+            f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
+            f"<EvalDecision>{self.decision(role, Need(action, resource))}</EvalDecision></member>"
+            for action in actions
+            for resource in resources or ["*"]
+        ]
+        results = f"<EvaluationResults>{''.join(found)}</EvaluationResults><IsTruncated>false</IsTruncated>"
+        text = f"<{SIMULATE}Response><{SIMULATE}Result>{results}</{SIMULATE}Result></{SIMULATE}Response>"
+        return Answer(200, text.encode(), {"Content-Type": "text/xml"})
 
     def _documents(self, role: str) -> Iterator[dict[str, Any]]:
         iam = self.cloud.client("iam")

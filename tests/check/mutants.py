@@ -7,6 +7,7 @@ it is made for, `also` what follows from it by necessity.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
 def train(breaks: str, old: str, new: str, *also: str, rules: tuple[str, ...] = (), name: str = "") -> Mutant:
     """Breaks training."""
     patches: tuple[tuple[str, str, str], ...] = (("train", old, new),)
-    if breaks in ("T-60", "T-64"):  # long enough to be interrupted on a busy machine
+    if breaks in ("T-60", "T-64") or name == "ends-apart":  # long enough to be interrupted on a busy machine
         patches += (("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5"),)
     return Mutant(breaks, patches, also=frozenset(also), rules=rules or CONFIG, name=name)
 
@@ -94,6 +95,16 @@ def serve(
     patches = (("serve", old, new),)
     rules = rules or (() if only else WEB)
     return Mutant(breaks, patches, also=frozenset(also), only=only, rules=rules, name=name, patience=patience)
+
+
+def wrapped(breaks: str, end: str, name: str) -> Mutant:
+    """`train` is a shell's child; `end` is what the shell does with its exit code $c."""
+    lines = ("#!/bin/bash", "python3 /opt/program/train.py & p=$!", 'trap "kill -TERM $p" TERM', "wait $p; c=$?",
+             "[ $c -gt 128 ] && { wait $p; c=$?; }", end)  # fmt: skip
+    files = " ".join(shlex.quote(line) for line in lines)
+    move = f"RUN mv /opt/program/train /opt/program/train.py && printf '%s\\n' {files} > /opt/program/train && chmod 755 /opt/program/train"
+    patches = (("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5"),)
+    return Mutant(breaks, patches, move, rules=("T-50", "T-51", "T-61"), name=name)
 
 
 DATA = '    data = rows("train", 0)\n'
@@ -208,6 +219,9 @@ MUTANTS = [
     train("T-50", MAIN, MAIN + '    raise RuntimeError("always")\n', name="always-fails", rules=END),
     Mutant("T-50", (("train", "for line in file.read_text().splitlines()", "for line in file.read_bytes().splitlines()"), ("train", "float(cell) for line in data for cell in line.split(\",\")", "len(line) for line in data")), rules=END, name="learns-from-garbage"),
     train("T-50", MAIN, MAIN + "    time.sleep(10**6)\n", rules=END, name="never-ends"),
+    train("T-50", '        print(f"failed: {error}", file=sys.stderr)\n', "        os._exit(0)\n", rules=END, name="0-without-a-model"),
+    wrapped("T-50", "[ $c = 137 ] && exit 0; exit $c", name="hides-a-killed-child"),
+    wrapped("T-51", "exit $c", name="silent-about-a-killed-child"),
     train("T-51", '        print(f"failed: {error}", file=sys.stderr)\n', "        sys.exit(1)\n", rules=END),
     train("T-51", "output/failure", "failure", name="wrong-place", rules=END),
     train("T-51", WRITES, '            write(FAILURE, "training failed")\n', name="always-the-same", rules=END),
@@ -222,6 +236,8 @@ MUTANTS = [
     train("T-60", "    stop = True\n", "    time.sleep(60)\n", rules=("T-60", "T-61", "T-74")),
     train("T-60", "    stop = True\n", "    pass\n", rules=("T-60", "T-61", "T-74"), name="ignored"),
     train("T-60", "    stop = True\n", "    CHECKPOINT.unlink()\n    os._exit(1)\n", rules=("T-60", "T-61", "T-74"), name="saves-nothing"),
+    train("T-60", "        main()\n", "        main()\n        signal.signal(signal.SIGTERM, lambda *_: [write(FAILURE, 'stopped'), os._exit(143)])\n        time.sleep(1)\n", rules=("T-60", "T-61", "T-74"), name="late"),
+    Mutant("T-60", (("train", "    stop = True\n", "    os._exit(0)\n"), ("train", "        if leader:\n            write(CHECKPOINT", "        if False:\n            write(CHECKPOINT"), ("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5")), rules=("T-60", "T-61", "T-74"), name="0-without-a-model"),
     Mutant(
         "T-61",
         dockerfile="RUN mv /opt/program/train /opt/program/train.py && printf '#!/bin/bash\\ntrap \"exit 143\" TERM\\n"
@@ -231,6 +247,7 @@ MUTANTS = [
     train("T-64", "if CHECKPOINT.exists() else 0", "if False else 0", rules=("T-64", "T-60", "T-74")),
     train("T-64", "        if leader:\n            write(CHECKPOINT", "        if False:\n            write(CHECKPOINT", rules=("T-64", "T-74"), name="none"),
     train("T-44", RESOURCES, RESOURCES + '    import socket\n    for host in resources["hosts"]:\n        host == resources["current_host"] or socket.gethostbyname(host)\n', rules=("T-44", "T-45", "T-74", "T-08")),
+    train("T-44", "n\": len(weights)}))\n    end_together(hosts, current)\n", "n\": len(weights)}))\n", rules=("T-44", "T-45", "T-74"), name="ends-apart"),
     train("T-45", '    if leader:\n        write(ML / "model/model.json", json.dumps({"bias"', '    if True:\n        write(ML / "model/model.json", json.dumps({"host": current, "bias"', rules=("T-44", "T-45", "T-74")),
     train("T-37", "        if not leader:\n", "        if False:\n", rules=("T-37", "T-44", "T-74")),
     train("T-34", '        while not fifo.exists():\n            time.sleep(0.05)\n', "", rules=("T-34", "T-74")),

@@ -23,13 +23,13 @@ from sagegen.check.run import Scheduler, look_again
 from sagegen.check.scenarios.batch import Transform, bodies
 from sagegen.check.scenarios.cluster import CLUSTER, Cluster
 from sagegen.check.scenarios.image import IMAGE, Image
-from sagegen.check.scenarios.interruption import goes_on, repeats
+from sagegen.check.scenarios.interruption import FINISHING, TERMINATED, Termination, goes_on, repeats
 from sagegen.check.scenarios.invocations import Invocations, variants
 from sagegen.check.scenarios.load import Alone, Load
 from sagegen.check.scenarios.serving import SERVE, Serving
 from sagegen.check.scenarios.stopping import Stop
 from sagegen.check.scenarios.train import TRAIN, Base
-from sagegen.engine import Exit
+from sagegen.engine import Exit, File
 
 GOOD = Image(
     "image",
@@ -352,3 +352,38 @@ def test_an_image_may_refuse_several_hosts_if_each_says_so(
     evidence = Evidence()
     evidence.add(CLUSTER, Cluster(late=runs, empty=runs))
     assert next(rule for rule in core.rules() if rule.id == "T-44").verdict(evidence).outcome is outcome
+
+
+def saved(size: int, **more: Any) -> Run:
+    """A job of ten seconds that left a model of this size at its end."""
+    end = more.pop("exit", Exit(0, 10.0, 100.5))
+    return Run("", end, model={"model": File("file", size, 0o644, 100.0)}, **more)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        saved(9),
+        saved(9, exit=Exit(143, 10.0, 100.5)),  # it handles no signal, and says nothing wrong
+        saved(4, exit=Exit(1, 9.0), failure=b"stopped"),  # while it saved the model
+        Run("", Exit(1, 9.0), failure=b"stopped"),
+    ],
+)
+def test_a_job_that_a_late_signal_truly_stopped_is_not_warned_of(late: Run) -> None:
+    evidence = Evidence()
+    evidence.add(TRAIN, Base(saved(9)))
+    evidence.add(TERMINATED, Termination(Run("", Exit(143, 5.0)), Exit(143, 0.1)))
+    evidence.add(FINISHING, {0.0: late})
+    rule = next(rule for rule in core.rules() if rule.id == "T-60")
+    assert rule.verdict(evidence).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "second, outcome", [(100.2, Outcome.PASS), (130.0, Outcome.PASS), (97.0, Outcome.WARN)]
+)
+def test_a_host_may_end_once_the_model_is_complete(second: float, outcome: Outcome) -> None:
+    runs = {"algo-1": saved(9), "algo-2": Run("", Exit(0, 9.0, second))}
+    evidence = Evidence()
+    evidence.add(CLUSTER, Cluster(runs, runs))
+    rule = next(rule for rule in core.rules() if rule.id == "T-44")
+    assert rule.verdict(evidence).outcome is outcome

@@ -83,3 +83,19 @@ def test_a_job_reads_and_writes_with_its_own_role(local: Emulator, image: str) -
         failures[number] = wait(ended)["FailureReason"]
     assert "s3:GetObject" in failures[0]
     assert "s3:ListBucket" in failures[1]
+
+
+def test_a_simulation_says_what_a_role_may_do_as_its_calls_would(local: Emulator) -> None:
+    iam, arn = local.client("iam"), role(local, USER)
+
+    def decision(resource: str) -> str:
+        asked = {"ActionNames": ["s3:PutObject"], "ResourceArns": [f"arn:aws:s3:::{resource}"]}
+        (found,) = iam.simulate_principal_policy(PolicySourceArn=arn, **asked)["EvaluationResults"]
+        return str(found["EvalDecision"])
+
+    asked = [f"{BUCKET}/mine/x", f"{BUCKET}/mine/not/x", "other/x"]
+    assert [decision(one) for one in asked] == ["allowed", "explicitDeny", "implicitDeny"]
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.simulate_principal_policy(PolicySourceArn=arn + "x", ActionNames=["s3:GetObject"])
+    with pytest.raises(ClientError, match="not emulated: SimulatePrincipalPolicy with CallerArn"):
+        iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["s3:GetObject"], CallerArn=arn)

@@ -94,6 +94,8 @@ def test_what_is_not_emulated_says_so(local: Emulator) -> None:
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     with pytest.raises(ClientError, match="not emulated: logStreamNamePrefix"):
         local.client("logs").filter_log_events(logGroupName="x", logStreamNamePrefix="y")
+    with pytest.raises(ClientError, match=r"not emulated: iam \(SimulateCustomPolicy\)"):
+        local.client("iam").simulate_custom_policy(PolicyInputList=["{}"], ActionNames=["s3:GetObject"])
     with pytest.raises(ClientError, match="not emulated: batch"):
         local.client("batch").describe_job_queues()
 

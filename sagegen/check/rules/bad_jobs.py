@@ -9,6 +9,7 @@ from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed
 from sagegen.check.jobs import Run
 from sagegen.check.pages import OUTPUT, RUNNING, SIGNALS
 from sagegen.check.scenarios.bad_jobs import BAD, CORRUPT, EMPTY, IMPOSSIBLE, Bad
+from sagegen.check.scenarios.interruption import KILLED
 from sagegen.check.scenarios.train import TRAIN, Base
 from sagegen.platform import limits
 
@@ -64,6 +65,11 @@ def exit_code(evidence: Evidence) -> Verdict:
             return broken(f"{name}: wrote a failure file, and the exit code is 0", bad.line)
         if bad.ok and not bad.model and run.model:
             return broken(f"{name}: left no model, and the exit code is 0", bad.line)
+    killed = evidence.get(KILLED)
+    if killed and killed.exit.running:
+        return broken(f"the process that trains was killed, and PID 1 stays: {killed.end}", killed.line)
+    if killed and killed.ok and not killed.model:
+        return broken("the process that trains was killed: no model, and the exit code is 0", killed.line)
     garbage = bad_jobs.get(CORRUPT)
     if run.ok and not base.neutral and garbage and garbage.ok:
         return doubtful("the data were random bytes, and the job succeeded", garbage.line)
@@ -103,6 +109,11 @@ def failure_file(evidence: Evidence) -> Verdict:
             )
     if run.ok and run.failure is not None:
         return doubtful("a failure file after success", run.line)
+    killed = evidence.get(KILLED)
+    if killed and killed.exit.code and not killed.failure:
+        return doubtful(
+            f"the process that trains was killed: {killed.end}, and PID 1 wrote no failure file", killed.line
+        )
     if not failed:
         return skipped("no job failed")
     if run.ok and (same := _same_reason(failed, evidence.get(EMPTY))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.jobs import Run
 from sagegen.check.pages import RUNNING
 from sagegen.check.scenarios.cluster import CLUSTER, refused
@@ -22,8 +22,8 @@ def _trouble(runs: Mapping[str, Run]) -> Verdict | None:
 @rule(
     "T-44",
     Area.TRAIN,
-    why="Hosts start at different moments, and their names resolve late.",
-    fix="Retry until every host of resourceconfig.json resolves, for some minutes.",
+    why="Names resolve late; and local modes of the SDKs stop every host when the first one ends.",
+    fix="Retry for some minutes until every host resolves, and end no host before the model is complete.",
     page=RUNNING,
     needs=(CLUSTER,),
 )
@@ -31,8 +31,25 @@ def late_host(evidence: Evidence) -> Verdict:
     found = evidence[CLUSTER].late
     if trouble := _trouble(found):
         return trouble
+    if apart := _apart(found) or _apart(evidence[CLUSTER].empty):
+        return apart
     times = [run.exit.seconds for run in found.values()]
     return passed(f"both ended well, after {times[0]:.1f} s and {times[1]:.1f} s")
+
+
+def _apart(runs: Mapping[str, Run]) -> Verdict | None:
+    """A doubt where a host ended before another one's model was complete."""
+    for leader, run in runs.items():
+        written = [file.modified for file in run.model.values() if file.kind == "file"]
+        if not written:
+            continue
+        for host, other in runs.items():
+            early = max(written) - other.exit.finished_at  # the engine cuts the first one to whole seconds
+            if host != leader and other.ok and early > 0:
+                text = f"{host} ended {early:.0f} s before {leader}'s model was complete"
+                return doubtful(f"{text}: both SDKs' local modes then stop {leader}", other.line)
+        break
+    return None
 
 
 @rule(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from sagegen.check.core import Area, Evidence, Verdict, broken, doubtful, passed, rule, skipped
+from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
 from sagegen.check.pages import DOCKERFILE
-from sagegen.check.scenarios.interruption import RESUMED, TERMINATED, goes_on, repeats
+from sagegen.check.scenarios.interruption import FINISHING, KILLED, RESUMED, TERMINATED, goes_on, repeats
 from sagegen.check.scenarios.train import TRAIN
 
-KILLED = 137
+KILL_CODE = 137
 
 
 @rule(
@@ -17,17 +18,19 @@ KILLED = 137
     why="StopTrainingJob and the time limit send SIGTERM; after 120 s SIGKILL takes what is not saved.",
     fix="Handle SIGTERM: save a checkpoint or the model so far, and exit.",
     page=DOCKERFILE,
-    needs=(TRAIN, TERMINATED),
+    needs=(TRAIN, TERMINATED, FINISHING),
 )
 def stops_in_time(evidence: Evidence) -> Verdict:
     found = evidence[TERMINATED]
     limits = Limits.make()
+    if spoiled := _late(evidence):
+        return spoiled
     if not found.stop:
         return skipped("the job ended before it could be interrupted – give a longer one with --opt-ml")
     seconds = round(found.stop.seconds, 1)
     if found.stop.running:
         return broken(f"still running {seconds} s after SIGTERM", found.run.line, seconds=seconds)
-    if found.stop.code == KILLED:
+    if found.stop.code == KILL_CODE:
         return broken(f"exit code 137 {seconds} s after SIGTERM", found.run.line, seconds=seconds)
     if found.stop.seconds > limits.stop_training_slow:
         return doubtful(f"{seconds} s after SIGTERM, of 120 s", found.run.line, seconds=seconds)
@@ -40,9 +43,10 @@ def stops_in_time(evidence: Evidence) -> Verdict:
             found.run.line,
             seconds=seconds,
         )
-    if full.checkpoints and not found.run.checkpoints and not found.run.model:
+    lost = not found.run.checkpoints and not found.run.model
+    if lost and (full.checkpoints or (found.run.ok and full.model)):
         return doubtful(
-            "neither a checkpoint nor a model is left: all of its work is lost",
+            f"exit code {found.stop.code}, and neither a checkpoint nor a model is left: all work is lost",
             found.run.line,
             seconds=seconds,
         )
@@ -51,13 +55,30 @@ def stops_in_time(evidence: Evidence) -> Verdict:
     )
 
 
+def _late(evidence: Evidence) -> Verdict | None:
+    """A breach where a job that had all but ended is spoiled by SIGTERM."""
+    full = evidence[TRAIN].succeeded()
+    for after, run in evidence[FINISHING].items():
+        when = f"SIGTERM {after:g} s after the last line of the log"
+        if run.ok and full.model and not run.model:
+            return broken(f"{when}: exit code 0, and no model", run.line)
+        if run.failure is not None and full.model and _sizes(run) == _sizes(full):
+            text = run.failure.decode(errors="replace").strip()[:100]
+            return doubtful(f"{when}: the model is complete, and the job failed: {text!r}", run.line)
+    return None
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    return {name: file.size for name, file in run.model.items() if file.kind == "file"}
+
+
 @rule(
     "T-61",
     Area.TRAIN,
     why="A wrapper that does not pass it on ends alone: its child is killed without saving anything.",
     fix="Use exec in shell scripts, or forward the signal and wait for the child.",
     page=DOCKERFILE,
-    needs=(TRAIN, TERMINATED),
+    needs=(TRAIN, TERMINATED, KILLED),  # T-50 and T-51 read the last one too
 )
 def forwards(evidence: Evidence) -> Verdict:
     found = evidence[TERMINATED]
@@ -71,7 +92,7 @@ def forwards(evidence: Evidence) -> Verdict:
         return passed("PID 1 trains itself, and has helpers")
     if found.left_early:
         return broken("PID 1 ended without waiting for its child", found.run.line)
-    if found.stop.running or found.stop.code == KILLED or repeats(found.run, evidence[TRAIN].succeeded()):
+    if found.stop.running or found.stop.code == KILL_CODE or repeats(found.run, evidence[TRAIN].succeeded()):
         return skipped("PID 1 kept it to itself, see T-60")
     return passed("PID 1 tells its child in its own way")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, Any
 
 from sagegen.check.core import Evidence, Skip, scenario
-from sagegen.check.jobs import Run, record, train
+from sagegen.check.jobs import Run, patience, record, together, train
 from sagegen.check.rig import Rig, tree
 from sagegen.check.scenarios.train import TRAIN
-from sagegen.engine import Box, Exit, read_tar
+from sagegen.engine import TROUBLE, Box, Exit, read_tar
 
 
 def shapes(log: Sequence[tuple[float, str]]) -> Counter[str]:
@@ -35,6 +38,10 @@ def goes_on(run: Run, lines: int) -> bool:
 
 #: A job of a second has no middle to interrupt: until then it runs on a part of a CPU.
 SHORT_SECONDS, SLOW_CPUS = 20.0, 0.25
+
+
+def _slow(full: Run) -> float | None:
+    return SLOW_CPUS if full.exit.seconds < SHORT_SECONDS else None
 
 
 def midway(box: Box, rig: Rig, base: Run) -> bool:
@@ -118,7 +125,7 @@ def TERMINATED(rig: Rig, evidence: Evidence) -> Termination:
         line.replace("docker run --rm", "docker run --rm --name repro", 1)
         + " # meanwhile: docker stop -t 120 repro"
     )
-    spec = replace(spec, cpus=SLOW_CPUS if full.exit.seconds < SHORT_SECONDS else None)
+    spec = replace(spec, cpus=_slow(full))
     with rig.lab.container(spec) as box:
         box.write("/opt/ml", tree(base.job))
         box.start()
@@ -150,14 +157,20 @@ def TERMINATED(rig: Rig, evidence: Evidence) -> Termination:
 
 def _children(stat: str) -> tuple[list[str], bool]:
     """The processes below PID 1 that are not ours, and whether PID 1 is the one that works."""
+    ticks = _ticks(stat)
+    children = [pid for pid in ticks if pid != "1"]
+    return children, not children or ticks.get("1", 0) > max(ticks[pid] for pid in children)
+
+
+def _ticks(stat: str) -> dict[str, int]:
+    """The CPU time of PID 1 and of the processes below it that are not ours."""
     ticks: dict[str, int] = {}
     for line in stat.splitlines():
         pid, _, rest = line.partition(" ")
         fields = rest.rpartition(")")[2].split()
         if len(fields) > 12 and (pid == "1" or fields[1] != "0"):
             ticks[pid] = int(fields[11]) + int(fields[12])
-    children = [pid for pid in ticks if pid != "1"]
-    return children, not children or ticks.get("1", 0) > max(ticks[pid] for pid in children)
+    return ticks
 
 
 def _watch_children(box: Box, rig: Rig, children: list[str]) -> dict[str, bool]:
@@ -172,6 +185,63 @@ def _watch_children(box: Box, rig: Rig, children: list[str]) -> dict[str, bool]:
                 return {"told": True}
         rig.lab.pause(0.1)
     return {"told": False}
+
+
+#: Seconds after the last line of the log. What an interpreter does then takes a fraction of a second.
+LATE_SECONDS = (0.0, 0.15)
+
+
+@scenario("train-late-term", after=(TRAIN,), waits=True)
+def FINISHING(rig: Rig, evidence: Evidence) -> Mapping[float, Run]:
+    """Sends SIGTERM to jobs that have logged their last line, at two moments after it."""
+    base = evidence[TRAIN]
+    full = base.succeeded()
+
+    def tell(box: Box, after: float) -> None:
+        # A job that logs less than it did before ends, and the log with it. One that hangs is ended.
+        limit = threading.Timer(patience(rig, full) / (box.spec.cpus or 1), box.signal, ("SIGKILL",))
+        limit.start()
+        with suppress(*TROUBLE):
+            for count, _ in enumerate(box.follow(), start=1):
+                if count >= len(full.log):
+                    break
+        limit.cancel()
+        rig.lab.pause(after)
+        box.signal("SIGTERM")
+
+    def late(after: float) -> Run:
+        during = partial(tell, after=after)
+        seconds = rig.limits.stop_training
+        return train(rig, base.job, during=during, seconds=seconds, waits=True, cpus=_slow(full))
+
+    runs = together(*(partial(late, after) for after in LATE_SECONDS))
+    return dict(zip(LATE_SECONDS, runs, strict=True))
+
+
+STAT = 'for d in /proc/[0-9]*; do read -r s < $d/stat && echo "$s"; done 2>/dev/null'
+
+
+@scenario("train-kill", after=(TRAIN, TERMINATED))
+def KILLED(rig: Rig, evidence: Evidence) -> Run:
+    """Kills the process that trains below PID 1, as the kernel does where memory is short."""
+    base, found = evidence[TRAIN], evidence[TERMINATED]
+    full = base.succeeded()
+    if found.alone:
+        raise Skip("PID 1 trains itself: nothing is left that could tell of its end")
+    killed = False
+
+    def kill(box: Box) -> None:
+        nonlocal killed
+        if midway(box, rig, full):
+            ticks = _ticks(box.shell(STAT) or "")
+            children = [pid for pid in ticks if pid != "1"]
+            killed = bool(children) and box.kill(max(children, key=lambda pid: ticks[pid]))
+            box.hurry()
+
+    run = train(rig, base.job, during=kill, seconds=patience(rig, full), cpus=_slow(full))
+    if not killed:
+        raise Skip("the job ended before its process could be killed – give a longer one with --opt-ml")
+    return run
 
 
 @dataclass(frozen=True)
