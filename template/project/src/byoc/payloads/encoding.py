@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from byoc.errors import RequestError
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET
+from byoc.payloads.bodies import CSV, JSON, JSON_LINES, NPY, PARQUET
 
 Array = NDArray[Any]
 Predictions = Array | Sequence[Any]

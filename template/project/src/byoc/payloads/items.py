@@ -10,7 +10,7 @@ from typing import Any
 from byoc.errors import RequestError
 from byoc.inputs import Images, Media, Text
 from byoc.payloads import bodies
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType
+from byoc.payloads.bodies import CSV, JSON, JSON_LINES, ContentType
 
 PLAIN = "text/plain"
 ANY = "application/octet-stream"

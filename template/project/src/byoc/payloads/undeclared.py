@@ -18,7 +18,7 @@ from pyarrow import parquet
 from byoc.errors import RequestError
 from byoc.inputs import Features, Numbers, Table, Text, boolean, number, text
 from byoc.payloads import bodies, items, tables
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET, ContentType, parse_content_type
+from byoc.payloads.bodies import CSV, JSON, JSON_LINES, NPY, PARQUET, ContentType, bad_body
 from byoc.payloads.tables import Array
 
 HEADER_HINT = "If row 1 is a CSV header, say header=present in the Content-Type"
@@ -30,7 +30,7 @@ def decode_features(body: bytes, content_type: str | None, declared: Features) -
         numbers: Array = tables.decode(body, content_type, declared)
         return numbers
     except RequestError as refused:
-        if refused.status != 400 or parse_content_type(content_type).media_type == NPY:
+        if refused.status != 400 or bodies.parse_content_type(content_type).media_type == NPY:
             raise
         rows = bodies.read(body, content_type, DECODERS, declared)
         cells = _by_themselves(rows, declared.names, next(iter(declared.columns.values())).optional)
@@ -41,7 +41,7 @@ def decode_features(body: bytes, content_type: str | None, declared: Features) -
 
 def decode(body: bytes, content_type: str | None, accepts_missing: bool = False) -> Array:
     """Decode a body for a model without a declaration: texts [n], bytes as objects [n], or what it holds."""
-    media_type = parse_content_type(content_type).media_type
+    media_type = bodies.parse_content_type(content_type).media_type
     if media_type == items.PLAIN:
         return _text_array(np.array(items.decode_text(body, content_type, Text()), dtype=object))
     if media_type.startswith("image/") or media_type in ("application/x-image", items.ANY):
@@ -55,9 +55,9 @@ def decode(body: bytes, content_type: str | None, accepts_missing: bool = False)
         names = sorted(sent[0])
         for row, record in enumerate(sent, start=1):
             if not isinstance(record, dict):
-                raise bodies.bad_body(f"row {row} must be a record, as row 1 is")
+                raise bad_body(f"row {row} must be a record, as row 1 is")
             if record.keys() != sent[0].keys():
-                raise bodies.bad_body(f"row {row} has other keys than row 1, and the model declares none")
+                raise bad_body(f"row {row} has other keys than row 1, and the model declares none")
         sent = bodies.lists(sent, names)
         if len(names) > 1:
             return _structured(sent, names)
@@ -95,13 +95,8 @@ def _decode_json_lines(body: bytes, kind: ContentType, declared: Features | None
 
 
 def _decode_npy(body: bytes, kind: ContentType, declared: None) -> Array:
-    loaded = np.load(io.BytesIO(body), allow_pickle=False)
-    if not isinstance(loaded, np.ndarray):
-        raise bodies.bad_body("the body must be one .npy array, not an archive")
-    if loaded.dtype.kind not in "biufU" or not loaded.dtype.itemsize:
-        raise bodies.bad_body(f"the values are of type {loaded.dtype}; send numbers or text")
-    loaded = loaded.astype(loaded.dtype.newbyteorder("="), copy=False)
-    return loaded.reshape(1, -1) if loaded.ndim < 2 else loaded
+    array = tables.load_npy(body, "biufU", "numbers or text")
+    return array.reshape(1, -1) if array.ndim < 2 else array
 
 
 def _decode_parquet(body: bytes, kind: ContentType, declared: Features | None) -> Any:
@@ -110,10 +105,8 @@ def _decode_parquet(body: bytes, kind: ContentType, declared: Features | None) -
     columns = {}
     for name in declared.names if declared else [name for name in schema.names if name not in index]:
         held = schema.field(name).type if name in schema.names else pyarrow.null()
-        values = held.value_type if pyarrow.types.is_dictionary(held) else held
-        is_text = pyarrow.types.is_string(values) or pyarrow.types.is_large_string(values)
-        column = text if is_text else boolean if pyarrow.types.is_boolean(held) else number
-        columns[name] = column(optional=True)
+        fitting = (column for column in (number, boolean, text) if tables.holds(held, column().type))
+        columns[name] = next(fitting, number)(optional=True)
     if all(column.type != "text" for column in columns.values()):
         return tables.decode(body, PARQUET, Numbers(*columns, missing=True))
     read = tables.decode(body, PARQUET, Table(columns))
@@ -124,7 +117,7 @@ def _structured(rows: list[list[Any]], names: list[str]) -> Array:
     inputs = np.empty(len(rows), dtype=[(name, object) for name in names])
     for position, row in enumerate(rows):
         if any(isinstance(value, float) and math.isinf(value) for value in row):
-            raise bodies.bad_body(f"row {position + 1} has a number that is not finite")
+            raise bad_body(f"row {position + 1} has a number that is not finite")
         inputs[position] = tuple(math.nan if value is None else value for value in row)
     return inputs
 
@@ -136,23 +129,23 @@ def _by_themselves(rows: Any, names: tuple[str, ...], accepts_missing: bool) -> 
     """
     inputs = np.array(rows, dtype=object)
     if not len(inputs):
-        raise bodies.bad_body("the body holds no rows")
+        raise bad_body("the body holds no rows")
     if any(isinstance(cell, int) and abs(cell) > sys.float_info.max for cell in inputs.flat):
-        raise bodies.bad_body("a number is too large for a float")
+        raise bad_body("a number is too large for a float")
     if set(map(type, inputs.ravel())) <= {int, float, bool, type(None)}:
         return _finite(inputs.astype(np.float64), names, accepts_missing)
     cells = inputs.reshape(len(inputs), -1)
     numbers, first = np.zeros(cells.shape), dict[int, tuple[int, bool]]()
     for (row, column), cell in np.ndenumerate(cells):
         if not isinstance(cell, (str, int, float, type(None))):
-            raise bodies.bad_body("all rows must have the same shape, and hold numbers or text")
+            raise bad_body("all rows must have the same shape, and hold numbers or text")
         is_text = isinstance(cell, str)
         numbers[row, column] = math.nan if cell is None else 0 if is_text else cell
         if not np.isnan(numbers[row, column]):
             before, was_text = first.setdefault(column, (row, is_text))
             if was_text != is_text:
                 reason = f"row {row + 1} is not like row {before + 1}: only one of them holds text"
-                raise bodies.bad_body(f"{reason}. {HEADER_HINT}")
+                raise bad_body(f"{reason}. {HEADER_HINT}")
         cells[row, column] = cell if is_text else float(numbers[row, column])
     _finite(numbers.reshape(inputs.shape), names, accepts_missing or not names)
     values = cells.reshape(inputs.shape)
@@ -165,13 +158,13 @@ def _by_themselves(rows: Any, names: tuple[str, ...], accepts_missing: bool) -> 
 
 def _finite(inputs: Array, names: tuple[str, ...], accepts_missing: bool) -> Array:
     if not len(inputs):
-        raise bodies.bad_body("the body holds no rows")
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise bad_body("the body holds no rows")
+    if inputs.dtype.kind == "f":
         refused = np.argwhere(np.isinf(inputs) if accepts_missing else ~np.isfinite(inputs))
         if len(refused):
             row, *place = refused[0].tolist()
             value = repr(names[place[0]]) if names else f"value {place[0] + 1 if place else 1}"
-            raise bodies.bad_body(f"row {row + 1} has no finite number for {value}")
+            raise bad_body(f"row {row + 1} has no finite number for {value}")
     return inputs
 
 

@@ -21,7 +21,7 @@ from byoc.batching import Batcher
 from byoc.errors import RequestError
 from byoc.hooks import RawHeaders, Response
 from byoc.machine import MIB
-from byoc.payloads import encoding, media_types
+from byoc.payloads import bodies, encoding
 from byoc.processes import say
 from byoc.serving import gunicorn_hooks, settings
 from byoc.serving.settings import Settings
@@ -108,7 +108,7 @@ class LoadedModel:
     ) -> Response:
         started = time.perf_counter()
         with self._watch:
-            media_type = "" if self._encode_hook else media_types.negotiate(accept, content_type)
+            media_type = "" if self._encode_hook else bodies.negotiate(accept, content_type)
             if self._decode_hook:
                 model_inputs, count = self._decode_hook(body, content_type, headers), None
             else:
