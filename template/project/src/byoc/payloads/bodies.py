@@ -1,7 +1,7 @@
 """The media types of requests and answers, and JSON in each of its usual forms (S-26, B-10)."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ CHARSETS = {
     *("big5", "euc-jp", "euc-kr", "gb2312", "gb18030", "gbk", "shift_jis"),
 }
 # Keys under which clients send rows.
-ROW_KEYS = ("instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data")
+ROW_KEYS = {"instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data"}
 # A small body must not become a large array: at most this many bytes for each of its bytes, or in all.
 EXPANSION = 16
 EXPANDED_BYTES = 64 * 1024 * 1024
@@ -116,6 +116,7 @@ def read(
 
 
 def parse_json(body: bytes, kind: ContentType) -> Any:
+    """A body of JSON."""
     try:
         return json.loads(body.decode(kind.charset))
     except json.JSONDecodeError as error:
@@ -133,49 +134,52 @@ def parse_json_lines(body: bytes, kind: ContentType) -> list[Any]:
     return values
 
 
-def unwrapped(value: Any, keys: Sequence[str]) -> Any:
-    """What a client sent under one of these keys."""
-    found = [key for key in keys if key in value] if isinstance(value, dict) else []
-    return value[found[0]] if len(found) == 1 else value
+def unwrapped(value: Any, keys: Set[str]) -> Any:
+    """What a client sent under one of these keys; the value itself if there is none, or several."""
+    found = keys & value.keys() if isinstance(value, dict) else ()
+    return value[next(iter(found))] if len(found) == 1 else value
 
 
-def rows(value: Any, names: Sequence[str]) -> Any:
-    """The rows of a JSON value, each a list of its cells in the order of `names`, if there are any.
+def rows(value: Any, names: Sequence[str]) -> list[Any]:
+    """The rows of a JSON value, as they were sent; `names` are those of the declared columns, if any are.
 
     The value is a list of rows, a row, a record, columns, {"columns": ..., "data": ...}, or one of these
-    under a key. A row may be a record too, or the only cell.
+    under a key.
     """
     if isinstance(value, str) and not names:
         return [value]
     if isinstance(value, list):
-        is_row = len(names) > 1 and value and not any(isinstance(cell, (list, dict)) for cell in value)
-        return lists([value] if is_row else value, names)
+        is_row = len(names) > 1 and value and not isinstance(value[0], (list, dict))
+        return [value] if is_row else value
     if not isinstance(value, dict):
         raise bad_body("the JSON body must be an object or a list")
     if named := [name for name in names if name in value]:
         columns = [value[name] for name in named]
         if not all(isinstance(column, list) for column in columns):
-            return lists([value], names)
+            return [value]
         if len(set(map(len, columns))) > 1:
             raise bad_body(f"all columns must have the same length: {', '.join(named)[:500]}")
-        return lists([dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)], names)
+        return [dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)]
     if "columns" in value and "data" in value:
-        sent = value["columns"]
-        if any(len(row) != len(sent) for row in value["data"]):
+        sent, data = value["columns"], value["data"]
+        if any(len(row) != len(sent) for row in data):
             raise bad_body("each row must have one value for each named column")
-        if not names:
-            return value["data"]
-        positions(sent, [name for name in names if name in sent])
-        return lists([dict(zip(sent, row, strict=True)) for row in value["data"]], names)
+        if names:
+            positions(sent, [name for name in names if name in sent])
+            data = [dict(zip(sent, row, strict=True)) for row in data]
+        return list(data)
     if (inner := unwrapped(value, ROW_KEYS)) is not value:
         return rows(inner, names)
     record = f" with records of {', '.join(names)[:500]}" if names else ""
     raise bad_body(f'send {{"instances": [...]}} or {{"inputs": [...]}}{record}')
 
 
-def lists(values: list[Any], names: Sequence[str]) -> Any:
-    """The same rows as lists in the order of `names`; what is no row of theirs is refused."""
-    if not names or (set(map(type, values)) == {list} and set(map(len, values)) == {len(names)}):
+def lists(values: list[Any], names: Sequence[str]) -> list[Any]:
+    """The same rows as lists in the order of `names`; what is no row of theirs is refused.
+
+    A row may be a list, a record, the only cell, or one of these under a key.
+    """
+    if not names or (set(map(type, values)) <= {list} and set(map(len, values)) <= {len(names)}):
         return values
     found = []
     for number, row in enumerate(values, start=1):

@@ -188,13 +188,15 @@ def _decode_json(body: bytes, kind: ContentType, declared: Numbers | Table) -> A
 
 
 def _decode_json_lines(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
-    return _from_rows(bodies.lists(bodies.parse_json_lines(body, kind), declared.names), declared)
+    return _from_rows(bodies.parse_json_lines(body, kind), declared)
 
 
-def _from_rows(rows: list[list[Any]], declared: Numbers | Table) -> Any:
+def _from_rows(rows: list[Any], declared: Numbers | Table) -> Any:
     if isinstance(declared, Numbers):
         with suppress(ValueError, TypeError, OverflowError):
             return _complete(np.array(rows, dtype=np.float64), declared)
+    if (listed := bodies.lists(rows, declared.names)) is not rows:
+        return _from_rows(listed, declared)
     cells = zip(*rows, strict=True) if rows else [()] * len(declared.names)
     pairs = zip(declared.columns.items(), cells, strict=True)
     return {name: _from_values(values, name, column) for (name, column), values in pairs}
@@ -218,7 +220,7 @@ def _decode_npy(body: bytes, kind: ContentType, declared: Numbers) -> Any:
         numbers = numbers.astype(np.float64)
     with suppress(ValueError):
         return _complete(numbers, declared)
-    return _from_rows(bodies.lists(numbers.tolist(), declared.names), declared)
+    return _from_rows(numbers.tolist(), declared)
 
 
 def holds(held: pyarrow.DataType, kind: str) -> bool:
