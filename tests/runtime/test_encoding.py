@@ -45,9 +45,7 @@ def test_an_array_keeps_its_type_in_npy() -> None:
 @pytest.mark.parametrize("dtype", ["int8", "uint64", ">i8", "bool", "float64", "str"])
 def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
     few = np.array([0, 1, 100], dtype=dtype)
-    assert (
-        encoding.encode(np.tile(few, 5_000), bodies.CSV) == encoding.encode(few, bodies.CSV) * 5_000
-    )
+    assert encoding.encode(np.tile(few, 5_000), bodies.CSV) == encoding.encode(few, bodies.CSV) * 5_000
 
 
 @pytest.mark.parametrize(
@@ -72,9 +70,7 @@ def test_a_nan_costs_no_other_row_its_answer(predictions: Any) -> None:
     assert json.loads(encoding.encode(predictions, bodies.JSON)) == {"predictions": [None, 2.0]}
     assert encoding.encode(predictions, bodies.JSON_LINES) == b"null\n2.0\n"
     assert encoding.encode(predictions, bodies.CSV) == b'""\n2.0\n'
-    np.testing.assert_array_equal(
-        np.load(io.BytesIO(encoding.encode(predictions, bodies.NPY))), [np.nan, 2]
-    )
+    np.testing.assert_array_equal(np.load(io.BytesIO(encoding.encode(predictions, bodies.NPY))), [np.nan, 2])
     assert table(encoding.encode(predictions, bodies.PARQUET))["prediction"] == [None, 2.0]
 
 

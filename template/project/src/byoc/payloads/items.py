@@ -85,7 +85,7 @@ def _from_json_lines(body: bytes, kind: ContentType, declared: Any) -> list[Any]
 
 
 def _from_base64(item: Any, number: int) -> bytes:
-    text = item.get("b64") if isinstance(item, dict) else item
+    text: Any = item.get("b64") if isinstance(item, dict) else item
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (ValueError, AttributeError):

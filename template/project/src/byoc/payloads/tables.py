@@ -159,7 +159,6 @@ def _present(sent: Iterable[str], declared: Numbers | Table) -> list[str]:
 
 
 def _read_csv(data: bytes, width: int, order: list[int], types: list[pyarrow.DataType]) -> pyarrow.Table:
-    """The columns at these positions, with these types."""
     from pyarrow import csv as arrow_csv
 
     if not data.strip():
@@ -363,7 +362,6 @@ def _array(cells: pyarrow.Array, name: str, column: Column) -> Array:
 
 
 def _series(cells: pyarrow.Array, column: Column) -> Any:
-    """A column of a DataFrame."""
     import pandas
 
     if column.type == "text":
