@@ -11,6 +11,9 @@ from sagegen import catalogue
 from sagegen.examples import DIGESTS, FOLDER, digests
 
 REMEDY = "run `make examples` and review the diff"
+# What users read and keep. Training on several hosts comes on top, where a framework can.
+MOST_FILES, MOST_LINES = 29, 3755
+SEVERAL_HOSTS = ("distributed.py", "cluster.py")
 
 
 def test_the_examples_are_those_that_show_every_value():
@@ -30,3 +33,10 @@ def test_every_other_combination_has_its_digests(rendered):
     now = digests(rendered)
     differ = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
     assert not differ, f"{REMEDY}: {differ}"
+
+
+def test_the_runtime_of_a_repository_does_not_grow_unnoticed(rendered):
+    for name, repository in rendered.items():
+        modules = [m for m in (repository / "src/byoc").rglob("*.py") if m.name not in SEVERAL_HOSTS]
+        lines = sum(len(module.read_text().splitlines()) for module in modules)
+        assert len(modules) <= MOST_FILES and lines <= MOST_LINES, (name, len(modules), lines)

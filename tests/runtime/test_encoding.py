@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from byoc.errors import RequestError
-from byoc.payloads import encoding, media_types
+from byoc.payloads import bodies, encoding
 from pydantic import BaseModel
 
 LABELS = np.array(["x", "y"])
@@ -25,29 +25,27 @@ def table(body: bytes) -> dict[str, list[Any]]:
 
 
 def test_predictions_keep_their_order_and_number_in_every_type() -> None:
-    assert encoding.encode(LABELS, media_types.CSV) == b"x\ny\n"
-    assert json.loads(encoding.encode(LABELS, media_types.JSON)) == {"predictions": ["x", "y"]}
-    assert encoding.encode(LABELS, media_types.JSON_LINES) == b'"x"\n"y"\n'
-    assert np.load(io.BytesIO(encoding.encode(LABELS, media_types.NPY))).tolist() == ["x", "y"]
-    assert table(encoding.encode(LABELS, media_types.PARQUET)) == {"prediction": ["x", "y"]}
+    assert encoding.encode(LABELS, bodies.CSV) == b"x\ny\n"
+    assert json.loads(encoding.encode(LABELS, bodies.JSON)) == {"predictions": ["x", "y"]}
+    assert encoding.encode(LABELS, bodies.JSON_LINES) == b'"x"\n"y"\n'
+    assert np.load(io.BytesIO(encoding.encode(LABELS, bodies.NPY))).tolist() == ["x", "y"]
+    assert table(encoding.encode(LABELS, bodies.PARQUET)) == {"prediction": ["x", "y"]}
 
 
 def test_records_keep_their_columns_whatever_the_order_of_their_keys() -> None:
-    assert encoding.encode(RECORDS, media_types.CSV) == b"x,0.5\ny,0.25\n"
-    assert table(encoding.encode(RECORDS, media_types.PARQUET)) == {"label": ["x", "y"], "p": [0.5, 0.25]}
+    assert encoding.encode(RECORDS, bodies.CSV) == b"x,0.5\ny,0.25\n"
+    assert table(encoding.encode(RECORDS, bodies.PARQUET)) == {"label": ["x", "y"], "p": [0.5, 0.25]}
 
 
 def test_an_array_keeps_its_type_in_npy() -> None:
     array = np.array([[1, 2]], dtype=np.float32)
-    assert np.load(io.BytesIO(encoding.encode(array, media_types.NPY))).dtype == np.float32
+    assert np.load(io.BytesIO(encoding.encode(array, bodies.NPY))).dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", ">i8", "bool", "float64", "str"])
 def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
     few = np.array([0, 1, 100], dtype=dtype)
-    assert (
-        encoding.encode(np.tile(few, 5_000), media_types.CSV) == encoding.encode(few, media_types.CSV) * 5_000
-    )
+    assert encoding.encode(np.tile(few, 5_000), bodies.CSV) == encoding.encode(few, bodies.CSV) * 5_000
 
 
 @pytest.mark.parametrize(
@@ -59,8 +57,8 @@ def test_many_predictions_are_written_as_few_are(dtype: str) -> None:
     ],
 )
 def test_csv_quotes_what_would_break_its_lines(labels: list[str], body: bytes) -> None:
-    assert encoding.encode(np.array(labels), media_types.CSV) == body
-    assert encoding.encode(labels, media_types.CSV) == body
+    assert encoding.encode(np.array(labels), bodies.CSV) == body
+    assert encoding.encode(labels, bodies.CSV) == body
 
 
 @pytest.mark.parametrize(
@@ -69,20 +67,18 @@ def test_csv_quotes_what_would_break_its_lines(labels: list[str], body: bytes) -
     ids=["array", "list", "NumPy's numbers"],
 )
 def test_a_nan_costs_no_other_row_its_answer(predictions: Any) -> None:
-    assert json.loads(encoding.encode(predictions, media_types.JSON)) == {"predictions": [None, 2.0]}
-    assert encoding.encode(predictions, media_types.JSON_LINES) == b"null\n2.0\n"
-    assert encoding.encode(predictions, media_types.CSV) == b'""\n2.0\n'
-    np.testing.assert_array_equal(
-        np.load(io.BytesIO(encoding.encode(predictions, media_types.NPY))), [np.nan, 2]
-    )
-    assert table(encoding.encode(predictions, media_types.PARQUET))["prediction"] == [None, 2.0]
+    assert json.loads(encoding.encode(predictions, bodies.JSON)) == {"predictions": [None, 2.0]}
+    assert encoding.encode(predictions, bodies.JSON_LINES) == b"null\n2.0\n"
+    assert encoding.encode(predictions, bodies.CSV) == b'""\n2.0\n'
+    np.testing.assert_array_equal(np.load(io.BytesIO(encoding.encode(predictions, bodies.NPY))), [np.nan, 2])
+    assert table(encoding.encode(predictions, bodies.PARQUET))["prediction"] == [None, 2.0]
 
 
 def test_an_infinity_deep_in_an_answer_is_missing_everywhere() -> None:
     answer = [{"p": float("inf"), "q": 1.0}]
-    assert json.loads(encoding.encode(answer, media_types.JSON)) == {"predictions": [{"p": None, "q": 1.0}]}
-    assert encoding.encode(answer, media_types.CSV) == b",1.0\n"
-    assert table(encoding.encode(answer, media_types.PARQUET)) == {"p": [None], "q": [1.0]}
+    assert json.loads(encoding.encode(answer, bodies.JSON)) == {"predictions": [{"p": None, "q": 1.0}]}
+    assert encoding.encode(answer, bodies.CSV) == b",1.0\n"
+    assert table(encoding.encode(answer, bodies.PARQUET)) == {"p": [None], "q": [1.0]}
 
 
 class Box(BaseModel):
@@ -128,7 +124,7 @@ FRAME = pandas.DataFrame({"label": ["x", "y"], "p": [0.5, np.nan]}, index=[7, 8]
 )
 def test_what_models_return_is_one_prediction_per_input(predictions: Any, expected: list[Any]) -> None:
     answer = encoding.normalised(predictions, 2)
-    assert json.loads(encoding.encode(answer, media_types.JSON)) == {"predictions": expected}
+    assert json.loads(encoding.encode(answer, bodies.JSON)) == {"predictions": expected}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +157,7 @@ class Columns(dict[str, list[float]]):
     ],
     ids=lambda predictions: repr(predictions)[:20],
 )
-@pytest.mark.parametrize("media_type", media_types.ALL)
+@pytest.mark.parametrize("media_type", bodies.ALL)
 def test_a_prediction_of_an_unknown_type_is_the_models_error_in_every_media_type(
     predictions: Any, media_type: str
 ) -> None:
@@ -172,17 +168,17 @@ def test_a_prediction_of_an_unknown_type_is_the_models_error_in_every_media_type
 @pytest.mark.parametrize(
     "predictions, refusing",
     [
-        ([{"boxes": [1, 2]}, {"boxes": []}], [media_types.CSV, media_types.NPY]),
-        ([["B", "I"], ["B"]], [media_types.CSV, media_types.NPY]),
-        ([[["B"]], [["I"]]], [media_types.CSV]),
-        ([{"a": 1}, {"b": 1}], [media_types.CSV, media_types.NPY, media_types.PARQUET]),
-        ([1, "x"], [media_types.NPY, media_types.PARQUET]),
+        ([{"boxes": [1, 2]}, {"boxes": []}], [bodies.CSV, bodies.NPY]),
+        ([["B", "I"], ["B"]], [bodies.CSV, bodies.NPY]),
+        ([[["B"]], [["I"]]], [bodies.CSV]),
+        ([{"a": 1}, {"b": 1}], [bodies.CSV, bodies.NPY, bodies.PARQUET]),
+        ([1, "x"], [bodies.NPY, bodies.PARQUET]),
     ],
 )
 def test_what_a_type_cannot_hold_is_refused_with_the_type_that_can(
     predictions: Any, refusing: list[str]
 ) -> None:
-    assert json.loads(encoding.encode(predictions, media_types.JSON)) == {"predictions": predictions}
+    assert json.loads(encoding.encode(predictions, bodies.JSON)) == {"predictions": predictions}
     for media_type in refusing:
         with pytest.raises(RequestError, match="ask for application/json") as refused:
             encoding.encode(predictions, media_type)

@@ -12,7 +12,7 @@ from byoc.batching import Batching
 from byoc.errors import RequestError
 from byoc.hooks import Headers, Request, Response
 from byoc.inputs import Images, Numbers, Table, Text, category, number
-from byoc.payloads.media_types import ALL
+from byoc.payloads.bodies import ALL
 from byoc.serving.loaded_model import LoadedModel
 
 ASGI = [(b"x-amzn-sagemaker-custom-attributes", b"trace=1"), (b"x-tenant", b"blue")]

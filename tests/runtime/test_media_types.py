@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 from bodies import decode
 from byoc.errors import RequestError
-from byoc.payloads.media_types import negotiate, parse_content_type
+from byoc.payloads.bodies import negotiate, parse_content_type
 
 
 @pytest.mark.parametrize(

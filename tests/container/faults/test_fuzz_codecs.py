@@ -25,8 +25,8 @@ from byoc import payloads  # noqa: E402
 from byoc.errors import RequestError  # noqa: E402
 from byoc.inputs import Numbers  # noqa: E402
 from byoc.payloads import encoding, tables  # noqa: E402
-from byoc.payloads.media_types import ALL, JSON_LINES, NPY, negotiate  # noqa: E402
-from byoc.payloads.media_types import CSV as CSV_TYPE  # noqa: E402
+from byoc.payloads.bodies import ALL, JSON_LINES, NPY, negotiate  # noqa: E402
+from byoc.payloads.bodies import CSV as CSV_TYPE  # noqa: E402
 
 SECONDS = 2
 

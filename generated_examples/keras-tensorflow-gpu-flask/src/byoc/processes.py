@@ -7,28 +7,22 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 POLL_SECONDS = 0.1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass
 class Process:
     """A command, how it is asked to finish its work, and the process once it runs."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        stop_signal: signal.Signals = signal.SIGTERM,
-        pass_fds: tuple[int, ...] = (),
-        holds_model: bool = True,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.command = command
-        self.stop_signal = stop_signal
-        self.pass_fds = pass_fds
-        self.holds_model = holds_model
-        self.environment = environment or {}
-        self.popen: subprocess.Popen[bytes] | None = None
+    command: Sequence[str]
+    stop_signal: signal.Signals = signal.SIGTERM
+    pass_fds: tuple[int, ...] = ()
+    holds_model: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    popen: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start the command, whose output goes to this container's log."""

@@ -35,9 +35,7 @@ def text(*, optional: bool = False) -> Column:
 def category(*values: str, optional: bool = False) -> Column:
     """One of the given texts: str, None where it is missing (in a DataFrame: a Categorical of all values)."""
     if not values or not all(isinstance(value, str) and value for value in values):
-        raise ValueError(
-            "category() needs its values, each a text that is not empty: category('red', 'blue')"
-        )
+        raise ValueError("category() needs its values, each a text that is not empty: category('a', 'b')")
     if len(set(values)) < len(values):
         raise ValueError(f"category() names a value twice: {', '.join(values)}")
     return Column("category", optional, values)
@@ -79,9 +77,7 @@ class Table:
         self.dataframe = dataframe
         for name, column in self.columns.items():
             if not isinstance(column, Column):
-                raise ValueError(
-                    f"Table: column {name!r} must be number(), text(), category(...) or the like"
-                )
+                raise ValueError(f"Table: column {name!r} must be number(), text(), category(...) or alike")
         if len(self.columns) < len(columns or {}) + len(named):
             raise ValueError("Table names a column twice")
 
@@ -112,15 +108,11 @@ Inputs = Numbers | Table | Text | Media
 def declared(module: ModuleType) -> Inputs | None:
     """model.py's INPUTS, or what its FEATURES mean; None if it declares neither."""
     inputs = getattr(module, "INPUTS", None)
-    if inputs is None:
-        features = tuple(getattr(module, "FEATURES", ()))
-        return (
-            Features(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False))) if features else None
-        )
-    if not isinstance(inputs, Inputs):
-        raise ValueError(
-            f"INPUTS is {inputs!r:.100}; it must be Numbers(...), Table(...), Text(), Images() or Media(...)"
-        )
+    if inputs is None and (features := tuple(getattr(module, "FEATURES", ()))):
+        return Features(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False)))
+    if not isinstance(inputs, Inputs | None):
+        kinds = "Numbers(...), Table(...), Text(), Images() or Media(...)"
+        raise ValueError(f"INPUTS is {inputs!r:.100}; it must be {kinds}")
     return inputs
 
 

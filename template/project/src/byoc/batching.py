@@ -41,6 +41,24 @@ class _Request:
         return mine.shape[1:] == theirs.shape[1:] and mine.dtype.kind == theirs.dtype.kind
 
 
+class LateThread:
+    """A daemon thread that starts on first use: a fork would lose one that was there before it."""
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        self._run, self._name = run, name
+        self._starting = threading.Lock()
+        self._has_started = False
+
+    def start(self) -> None:
+        """Start it, if it has not been."""
+        if self._has_started:
+            return
+        with self._starting:
+            if not self._has_started:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._has_started = True
+
+
 class Batcher:
     """Stacks the rows of waiting requests, predicts once, and gives each request its own rows back."""
 
@@ -48,23 +66,14 @@ class Batcher:
         self._predict = predict
         self._options = options
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread(self._run, "batcher")
 
     def submit(self, inputs: Joinable) -> "Future[Sequence[Any]]":
         """The predictions for these rows, once their batch is done; or the error that they alone cause."""
-        if not self._thread:
-            self._start()
+        self._thread.start()
         request = _Request(inputs, Future())
         self._waiting.put(request)
         return request.answer
-
-    def _start(self) -> None:
-        """Not before the first request: a thread that was there before the fork would be lost in it."""
-        with self._starting:
-            if not self._thread:
-                self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         left_over: _Request | None = None
@@ -90,7 +99,7 @@ class Batcher:
 
     def _answer(self, batch: list[_Request]) -> None:
         try:
-            inputs = _joined([request.inputs for request in batch]) if len(batch) > 1 else batch[0].inputs
+            inputs = _joined([request.inputs for request in batch])
             predictions = self._predict(inputs)
             if len(predictions) != len(inputs):
                 raise ValueError(f"predict() returned {len(predictions)} predictions for {len(inputs)} rows")
@@ -111,4 +120,4 @@ class Batcher:
 def _joined(inputs: Sequence[Joinable]) -> Joinable:
     if isinstance(inputs[0], list):
         return [item for items in inputs for item in items]
-    return np.concatenate(inputs)
+    return np.concatenate(inputs) if len(inputs) > 1 else inputs[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from byoc.payloads.media_types import JSON
+from byoc.payloads.bodies import JSON
 
 # Headers as a stack has them: WSGI's environment, or ASGI's pairs of bytes.
 RawHeaders = Mapping[str, Any] | Iterable[tuple[bytes, bytes]]

@@ -10,22 +10,23 @@ from typing import Any
 from byoc.errors import RequestError
 from byoc.inputs import Images, Media, Text
 from byoc.payloads import bodies
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, ContentType
+from byoc.payloads.bodies import CSV, JSON, JSON_LINES, ContentType, bad_body
 
 PLAIN = "text/plain"
 ANY = "application/octet-stream"
 # Keys under which clients send several items, or one.
-KEYS = ("instances", "inputs", "text", "texts", "images", "image", "data")
+KEYS = {"instances", "inputs", "text", "texts", "images", "image", "data"}
+Decoder = Callable[..., list[Any]]
 # Pillow would start other programs for some formats.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 
 def decode_text(body: bytes, content_type: str | None, declared: Text) -> list[str]:
     """Decode a body to texts. Raises RequestError 400 for a bad body, 415 for an unknown type."""
-    texts: list[str] = _filled(bodies.read(body, content_type, TEXT_DECODERS, declared))
+    texts: list[str] = _read(body, content_type, TEXT_DECODERS, declared)
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise bodies.bad_body(f"text {number} is {repr(text)[:200]}; send a text")
+            raise bad_body(f"text {number} is {repr(text)[:200]}; send a text")
     return texts
 
 
@@ -35,16 +36,15 @@ def decode_media(body: bytes, content_type: str | None, declared: Media) -> list
     Raises RequestError 400 for a bad body or image, 413 for too many pixels, 415 for an unknown type.
     """
     types = dict.fromkeys((*declared.media_types, ANY), whole)
-    decoders = {**types, JSON: _from_json, JSON_LINES: _from_json_lines}
-    sent = _filled(bodies.read(body, content_type, decoders, declared))
+    sent = _read(body, content_type, {**types, JSON: _from_json, JSON_LINES: _from_json_lines}, declared)
     items = [item if isinstance(item, bytes) else _from_base64(item, n) for n, item in enumerate(sent, 1)]
     return _images(items) if isinstance(declared, Images) else items
 
 
-def _filled(items: Any) -> Any:
-    if not len(items):
-        raise bodies.bad_body("the body holds nothing")
-    return items
+def _read(body: bytes, content_type: str | None, decoders: Mapping[str, Decoder], declared: Any) -> Any:
+    if items := bodies.read(body, content_type, decoders, declared):
+        return items
+    raise bad_body("the body holds nothing")
 
 
 def whole(body: bytes, kind: ContentType, declared: Any) -> list[bytes]:
@@ -64,14 +64,14 @@ def csv_rows(body: bytes, kind: ContentType) -> list[list[str]]:
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
-            raise bodies.bad_body(f"row {number} has {len(row)} values; row 1 has {len(rows[0])}")
+            raise bad_body(f"row {number} has {len(row)} values; row 1 has {len(rows[0])}")
     return rows[kind.header == "present" :]
 
 
 def _from_csv(body: bytes, kind: ContentType, declared: Text) -> list[Any]:
     rows = csv_rows(body, kind)
     if rows and len(rows[0]) > 1:
-        raise bodies.bad_body(f"a row has {len(rows[0])} columns; send one, and quote texts with a comma")
+        raise bad_body(f"a row has {len(rows[0])} columns; send one, and quote texts with a comma")
     return [row[0] or None for row in rows]
 
 
@@ -85,15 +85,12 @@ def _from_json_lines(body: bytes, kind: ContentType, declared: Any) -> list[Any]
 
 
 def _from_base64(item: Any, number: int) -> bytes:
-    text = item.get("b64") if isinstance(item, dict) else item
+    text: Any = item.get("b64") if isinstance(item, dict) else item
     try:
-        if not isinstance(text, str):
-            raise ValueError
         return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        raise bodies.bad_body(
-            f'item {number} is no base64; send {{"b64": "..."}} or a string of it'
-        ) from None
+    except (ValueError, AttributeError):
+        reason = f'item {number} is no base64; send {{"b64": "..."}} or a string of it'
+        raise bad_body(reason) from None
 
 
 def _images(items: Sequence[bytes]) -> list[Any]:
@@ -110,14 +107,14 @@ def _images(items: Sequence[bytes]) -> list[Any]:
         except Image.DecompressionBombError:
             pixels = most + 1
         except Exception as error:  # each format has its own exceptions
-            raise bodies.bad_body(f"image {number} cannot be read: {bodies.one_line(error)}") from None
+            raise bad_body(f"image {number} cannot be read: {bodies.one_line(error)}") from None
         if pixels > most:
             raise RequestError(413, f"the images have more than {most} pixels; send smaller ones, or fewer")
         images.append(image)
     return images
 
 
-TEXT_DECODERS: Mapping[str, Callable[..., list[Any]]] = {
+TEXT_DECODERS: Mapping[str, Decoder] = {
     PLAIN: _plain,
     CSV: _from_csv,
     JSON: _from_json,

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +17,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, g
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from byoc import framework, hooks, inputs, machine, manifest, paths, payloads
-from byoc.batching import Batcher
+from byoc.batching import Batcher, LateThread
 from byoc.errors import RequestError
 from byoc.hooks import RawHeaders, Response
 from byoc.machine import MIB
-from byoc.payloads import encoding, media_types
+from byoc.payloads import bodies, encoding
 from byoc.processes import say
 from byoc.serving import gunicorn_hooks, settings
 from byoc.serving.settings import Settings
@@ -71,7 +71,7 @@ class LoadedModel:
             traceback.print_exc()
             reason = " ".join(f"the model cannot be loaded: {type(error).__name__}: {error}".split())
             say(reason)
-            gunicorn_hooks.report_failure(reason)
+            gunicorn_hooks.report(settings.FAILED, reason)
             raise SystemExit(1) from None
         self._batcher = Batcher(self._predict, options) if options else None
         #: How many requests should be asked at a time: with batching, as many as fit into one batch.
@@ -98,45 +98,41 @@ class LoadedModel:
         Waits while other large bodies take the memory; 503 if that takes too long. Never raises.
         """
         try:
-            with self._memory.taken(len(body)):
-                return self._invoke(body, content_type, accept, headers)
+            with self._memory.taken(len(body)), self._watch:
+                started = time.perf_counter()
+                response = self._answer(body, content_type, accept, headers)
+                seconds = time.perf_counter() - started
         except BaseException as error:
             return self.refused(error)
-
-    def _invoke(
-        self, body: bytes, content_type: str | None, accept: str | None, headers: RawHeaders
-    ) -> Response:
-        started = time.perf_counter()
-        with self._watch:
-            media_type = "" if self._encode_hook else media_types.negotiate(accept, content_type)
-            if self._decode_hook:
-                model_inputs, count = self._decode_hook(body, content_type, headers), None
-            else:
-                model_inputs = self._decode(body, content_type)
-                count = len(model_inputs)
-                if isinstance(model_inputs, dict):
-                    count = len(next(iter(model_inputs.values())))
-            try:
-                if self._batcher:
-                    predictions = self._batcher.submit(model_inputs).result()
-                else:
-                    predictions = self._module.predict(self._model, model_inputs)
-            except Exception:
-                if count is None or not payloads.is_untyped(model_inputs):
-                    raise
-                traceback.print_exc()
-                reason = "the model declares no types and failed on text or records; it may take numbers only"
-                raise RequestError(400, reason) from None
-            if self._encode_hook:
-                response = self._encode_hook(predictions, accept)
-            else:
-                answer = encoding.encode(encoding.normalised(predictions, count), media_type)
-                response = Response(answer, media_type)
-        seconds = time.perf_counter() - started
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
         LATENCY.observe(seconds)
         _with_status(response.status).inc()
         return response
+
+    def _answer(
+        self, body: bytes, content_type: str | None, accept: str | None, headers: RawHeaders
+    ) -> Response:
+        media_type = "" if self._encode_hook else bodies.negotiate(accept, content_type)
+        if self._decode_hook:
+            model_inputs, count = self._decode_hook(body, content_type, headers), None
+        else:
+            model_inputs = self._decode(body, content_type)
+            is_columns = isinstance(model_inputs, dict)
+            count = len(next(iter(model_inputs.values())) if is_columns else model_inputs)
+        try:
+            if self._batcher:
+                predictions = self._batcher.submit(model_inputs).result()
+            else:
+                predictions = self._module.predict(self._model, model_inputs)
+        except Exception:
+            if count is None or not payloads.is_untyped(model_inputs):
+                raise
+            traceback.print_exc()
+            reason = "the model declares no types and failed on text or records; it may take numbers only"
+            raise RequestError(400, reason) from None
+        if self._encode_hook:
+            return self._encode_hook(predictions, accept)
+        return Response(encoding.encode(encoding.normalised(predictions, count), media_type), media_type)
 
     def _predict(self, model_inputs: Any) -> Any:
         """What can be divided among the requests of a batch."""
@@ -195,9 +191,6 @@ class Costs:
         self._seconds[key] = known + share * (seconds - known)
 
 
-_AT_ONCE = nullcontext()
-
-
 class _Memory:
     """Admits as many large bodies at a time as a worker has memory for; one always."""
 
@@ -205,12 +198,13 @@ class _Memory:
         self._total = self._free = total
         self._changed = threading.Condition()
 
-    def taken(self, size: int) -> AbstractContextManager[None]:
-        """A context in which a body of so many bytes may be worked on. To enter may raise RequestError."""
-        return self._taken(min(size, self._total)) if size > LARGE_BYTES else _AT_ONCE
-
     @contextmanager
-    def _taken(self, size: int) -> Iterator[None]:
+    def taken(self, size: int) -> Iterator[None]:
+        """A context in which a body of so many bytes may be worked on. To enter may raise RequestError."""
+        if size <= LARGE_BYTES:
+            yield
+            return
+        size = min(size, self._total)
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= size, MEMORY_SECONDS):
                 raise no_memory()
@@ -230,23 +224,14 @@ class _Watch:
         self._threads = current.request_threads
         self._patience = current.timeout_seconds + HUNG_MARGIN_SECONDS
         self._since: dict[int, float] = {}
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread(self._run, "watch")
 
     def __enter__(self) -> None:
-        if not self._thread:
-            self._start()
+        self._thread.start()
         self._since[threading.get_ident()] = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
         del self._since[threading.get_ident()]
-
-    def _start(self) -> None:
-        """Not before the first request: a fork would lose a thread that loading had started."""
-        with self._starting:
-            if not self._thread:
-                self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -259,9 +244,7 @@ class _Watch:
 
 def no_memory() -> RequestError:
     """The refusal of a body that there is no memory for now."""
-    return RequestError(
-        503, "other large requests take all memory at the moment; retry, or send smaller batches"
-    )
+    return RequestError(503, "other large requests take all memory now; retry, or send smaller batches")
 
 
 def metrics() -> Response:

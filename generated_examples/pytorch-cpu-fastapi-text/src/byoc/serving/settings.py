@@ -75,7 +75,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
             f"SAGEMAKER_PROGRAM is {program[:100]!r}, and this image serves its own model.py: leave out"
             " entry_point, or copy the functions into src/model.py"
         )
-    mode = environment.get("HOSTING_MODE") or _mode(environment)
+    is_batch = environment.get("SAGEMAKER_BATCH", "").lower() == "true"  # B-02
+    mode = environment.get("HOSTING_MODE") or ("batch" if is_batch else "realtime")
     if mode not in MODES:
         raise SettingError(f"HOSTING_MODE is {mode!r}; it must be one of {', '.join(MODES)}")
     megabytes, seconds = MODES[mode]
@@ -105,10 +106,6 @@ def run_dir() -> Path | None:
     """The folder of the `serve` that this process belongs to; None where there is none, as in a unit test."""
     folder = os.environ.get(RUN_DIR_VARIABLE)
     return Path(folder) if folder else None
-
-
-def _mode(environment: Mapping[str, str]) -> str:
-    return "batch" if environment.get("SAGEMAKER_BATCH", "").lower() == "true" else "realtime"  # B-02
 
 
 def _worker_bytes() -> int:
@@ -142,19 +139,11 @@ def _execution_parameters(environment: Mapping[str, str], concurrency: int) -> d
     return {"MaxConcurrentTransforms": transforms, "MaxPayloadInMB": payload, **chosen}
 
 
-def _whole(
-    environment: Mapping[str, str], name: str, default: int, least: int = 1, most: int | None = None
-) -> int:
+def _whole(environment: Mapping[str, str], name: str, default: int, least: int = 1, most: int = 10**9) -> int:
     """A whole number within bounds from the environment; the default where the variable is unset or empty."""
     text = environment.get(name, "").strip()
-    if not text:
-        return default
-    allowed = (
-        f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
-    )
     # isdecimal() also accepts the digits of other scripts, and int() limits the length of what it reads.
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise SettingError(f"{name} is {text[:100]!r}; it must be {allowed}")
-    if int(text) < least or (most is not None and int(text) > most):
-        raise SettingError(f"{name} is {text}; it must be {allowed}")
-    return int(text)
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    if text and not (is_number and least <= int(text) <= most):
+        raise SettingError(f"{name} is {text[:100]!r}; it must be a whole number from {least} to {most}")
+    return int(text) if text else default

@@ -1,17 +1,97 @@
-"""Bodies are read by media type, and JSON in each of its usual forms (B-10)."""
+"""The media types of requests and answers, and JSON in each of its usual forms (S-26, B-10)."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from byoc.errors import RequestError
-from byoc.payloads.media_types import ContentType, parse_content_type
 
+CSV = "text/csv"
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+NPY = "application/x-npy"
+PARQUET = "application/x-parquet"
+# Of answers, the preferred one first.
+ALL = (JSON, CSV, JSON_LINES, NPY, PARQUET)
+# Other spellings that clients use for the same types.
+ALIASES = {
+    "application/csv": CSV,
+    "application/jsonl": JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+    "application/npy": NPY,
+    "application/vnd.apache.parquet": PARQUET,
+}
+# Python keeps 58 KB for each name that it does not know, and some of its own encodings take hours to decode.
+CHARSETS = {
+    *("utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", "utf-32", "ascii", "us-ascii"),
+    *("iso-8859-1", "latin-1", "latin1", "iso-8859-2", "iso-8859-15", "cp1252", "koi8-r"),
+    *("windows-1250", "windows-1251", "windows-1252"),
+    *("big5", "euc-jp", "euc-kr", "gb2312", "gb18030", "gbk", "shift_jis"),
+}
 # Keys under which clients send rows.
-ROW_KEYS = ("instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data")
+ROW_KEYS = {"instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data"}
 # A small body must not become a large array: at most this many bytes for each of its bytes, or in all.
 EXPANSION = 16
 EXPANDED_BYTES = 64 * 1024 * 1024
+
+
+class ContentType(NamedTuple):
+    """What a Content-Type header says of a body."""
+
+    media_type: str
+    charset: str = "utf-8"
+    # RFC 4180's parameter: "present", "absent", or empty where the client does not say.
+    header: str = ""
+
+
+@lru_cache(maxsize=64)
+def parse_content_type(header: str | None) -> ContentType:
+    """Split a Content-Type header; no header means CSV in UTF-8. Raises RequestError 415 for its charset."""
+    media_type, given = _split(header or CSV)
+    charset = given.get("charset", "utf-8")
+    if charset not in CHARSETS:
+        raise RequestError(415, f"charset {charset[:200]!r} is not accepted; send utf-8")
+    return ContentType(media_type, charset, given.get("header", ""))
+
+
+@lru_cache(maxsize=64)
+def negotiate(accept: str | None, content_type: str | None = None) -> str:
+    """Choose the response's media type from an Accept header with q-values.
+
+    Without a preference the answer has the request's own type, which batch transform relies on (B-11).
+    Raises RequestError 406 when nothing acceptable can be produced.
+    """
+    request_type = parse_content_type(content_type).media_type
+    preferred = sorted(ALL, key=lambda media_type: media_type != request_type)
+    if not accept or not accept.strip():
+        return preferred[0]
+    ranges = {media_type: _quality(given) for media_type, given in map(_split, accept.split(","))}
+
+    def quality(media_type: str) -> float:
+        candidates = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")  # the most specific decides
+        return next((ranges[candidate] for candidate in candidates if candidate in ranges), 0.0)
+
+    best = max(preferred, key=quality)  # the first of equals
+    if quality(best) <= 0:
+        raise RequestError(406, f"Accept {accept[:200]!r} cannot be met; ask for {', '.join(ALL)}")
+    return best
+
+
+def _split(header: str) -> tuple[str, dict[str, str]]:
+    """A media type by its usual name, and its parameters, in lower case."""
+    media_type, *parameters = header.lower().split(";")
+    pairs = (parameter.partition("=") for parameter in parameters)
+    given = {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+    return ALIASES.get(media_type.strip(), media_type.strip()), given
+
+
+def _quality(parameters: Mapping[str, str]) -> float:
+    try:
+        return float(parameters.get("q", "1"))
+    except ValueError:
+        return 0.0
 
 
 def read(
@@ -54,58 +134,59 @@ def parse_json_lines(body: bytes, kind: ContentType) -> list[Any]:
     return values
 
 
-def unwrapped(value: Any, keys: Sequence[str]) -> Any:
-    """What a client sent under one of these keys."""
-    found = [key for key in keys if key in value] if isinstance(value, dict) else []
-    return value[found[0]] if len(found) == 1 else value
+def unwrapped(value: Any, keys: Set[str]) -> Any:
+    """What a client sent under one of these keys; the value itself if there is none, or several."""
+    found = keys & value.keys() if isinstance(value, dict) else ()
+    return value[next(iter(found))] if len(found) == 1 else value
 
 
-def rows(value: Any, names: Sequence[str]) -> Any:
-    """The rows of a JSON value, each a list of its cells in the order of `names`, if there are any.
+def rows(value: Any, names: Sequence[str]) -> list[Any]:
+    """The rows of a JSON value, as they were sent; `names` are those of the declared columns, if any are.
 
     The value is a list of rows, a row, a record, columns, {"columns": ..., "data": ...}, or one of these
-    under a key. A row may be a record too, or the only cell.
+    under a key.
     """
     if isinstance(value, str) and not names:
         return [value]
     if isinstance(value, list):
-        is_row = len(names) > 1 and value and not any(isinstance(cell, (list, dict)) for cell in value)
-        return lists([value] if is_row else value, names)
+        is_row = len(names) > 1 and value and not isinstance(value[0], (list, dict))
+        return [value] if is_row else value
     if not isinstance(value, dict):
         raise bad_body("the JSON body must be an object or a list")
     if named := [name for name in names if name in value]:
         columns = [value[name] for name in named]
         if not all(isinstance(column, list) for column in columns):
-            return lists([value], names)
+            return [value]
         if len(set(map(len, columns))) > 1:
             raise bad_body(f"all columns must have the same length: {', '.join(named)[:500]}")
-        return lists([dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)], names)
+        return [dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)]
     if "columns" in value and "data" in value:
-        sent = value["columns"]
-        if any(len(row) != len(sent) for row in value["data"]):
+        sent, data = value["columns"], value["data"]
+        if any(len(row) != len(sent) for row in data):
             raise bad_body("each row must have one value for each named column")
-        if not names:
-            return value["data"]
-        positions(sent, [name for name in names if name in sent])
-        return lists([dict(zip(sent, row, strict=True)) for row in value["data"]], names)
+        if names:
+            positions(sent, [name for name in names if name in sent])
+            data = [dict(zip(sent, row, strict=True)) for row in data]
+        return list(data)
     if (inner := unwrapped(value, ROW_KEYS)) is not value:
         return rows(inner, names)
     record = f" with records of {', '.join(names)[:500]}" if names else ""
     raise bad_body(f'send {{"instances": [...]}} or {{"inputs": [...]}}{record}')
 
 
-def lists(values: list[Any], names: Sequence[str]) -> Any:
-    """The same rows as lists in the order of `names`; what is no row of theirs is refused."""
-    if not names or (set(map(type, values)) == {list} and set(map(len, values)) == {len(names)}):
+def lists(values: list[Any], names: Sequence[str]) -> list[Any]:
+    """The same rows as lists in the order of `names`; what is no row of theirs is refused.
+
+    A row may be a list, a record, the only cell, or one of these under a key.
+    """
+    if not names or (set(map(type, values)) <= {list} and set(map(len, values)) <= {len(names)}):
         return values
     found = []
     for number, row in enumerate(values, start=1):
         cells = row
         if isinstance(row, dict):
-            if row.keys().isdisjoint(names):
-                cells = unwrapped(row, ROW_KEYS)
-            else:
-                cells = [row.get(name) for name in names]
+            is_record = not row.keys().isdisjoint(names)
+            cells = [row.get(name) for name in names] if is_record else unwrapped(row, ROW_KEYS)
         cells = cells if isinstance(cells, list) else [cells]
         if len(cells) != len(names) or isinstance(cells[0], dict):
             raise bad_body(f"row {number} must be a record or a list of {listed_values(names)}")
@@ -115,14 +196,13 @@ def lists(values: list[Any], names: Sequence[str]) -> Any:
 
 def positions(sent: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Positions of the wanted columns among the client's; others are left out."""
-    names = set(wanted)
-    if not names:
+    if not wanted:
         raise bad_body(f"none of the columns {', '.join(map(str, sent))[:500]} is declared")
-    found = [(name, position) for position, name in enumerate(sent) if name in names]
-    places = dict(found)
+    places = {name: position for position, name in enumerate(sent)}
     if missing := [name for name in wanted if name not in places]:
         raise bad_body(f"column {missing[0]!r} is missing; each row must have {listed_values(wanted)}")
-    if len(found) > len(places):
+    names = set(wanted)
+    if sum(name in names for name in sent) > len(names):
         raise bad_body(f"a column is named twice; each row must have {listed_values(wanted)}")
     return [places[name] for name in wanted]
 
@@ -132,6 +212,7 @@ def listed_values(names: Sequence[str]) -> str:
 
 
 def check_expansion(array_bytes: int, body_bytes: int) -> None:
+    """Raise RequestError 413 where a body of so many bytes would take too many in memory."""
     if array_bytes > max(EXPANDED_BYTES, EXPANSION * body_bytes):
         raise RequestError(413, f"the body would take {array_bytes} bytes in memory; send smaller batches")
 

@@ -20,7 +20,7 @@ from pyarrow import compute
 
 from byoc.inputs import Column, Numbers, Table
 from byoc.payloads import bodies
-from byoc.payloads.media_types import CSV, JSON, JSON_LINES, NPY, PARQUET, ContentType
+from byoc.payloads.bodies import CSV, JSON, JSON_LINES, NPY, PARQUET, ContentType, bad_body
 
 Array = NDArray[Any]
 Columns = dict[str, pyarrow.Array]
@@ -52,21 +52,16 @@ def _boolean(cell: str) -> bool | str:
     return {"true": True, "1": True, "false": False, "0": False}.get(cell.lower(), cell)
 
 
+NUMBERS = ("integer", "floating", "decimal")
 TEXTS = ("string", "large_string")
+DATE = "a date such as 2026-01-31 or 2026-01-31T12:00:00Z"
 KINDS = {
-    "number": Kind(pyarrow.float64(), ("integer", "floating", "decimal"), 0.0, "a finite number", float),
-    "whole_number": Kind(
-        pyarrow.int64(), ("integer", "floating"), 0, "a whole number of 64 bits", _whole_number
-    ),
+    "number": Kind(pyarrow.float64(), NUMBERS, 0.0, "a finite number", float),
+    "whole_number": Kind(pyarrow.int64(), NUMBERS[:2], 0, "a whole number of 64 bits", _whole_number),
     "text": Kind(pyarrow.string(), TEXTS, "text", "a text"),
     "category": Kind(pyarrow.string(), TEXTS, "", "a text"),
     "boolean": Kind(pyarrow.bool_(), ("boolean",), False, "true or false", _boolean),
-    "date": Kind(
-        pyarrow.timestamp("us"),
-        ("timestamp", "date", *TEXTS),
-        datetime(2000, 1, 1),
-        "a date such as 2026-01-31 or 2026-01-31T12:00:00Z",
-    ),
+    "date": Kind(pyarrow.timestamp("us"), ("timestamp", "date", *TEXTS), datetime(2000, 1, 1), DATE),
 }
 
 
@@ -75,24 +70,26 @@ def decode(body: bytes, content_type: str | None, declared: Numbers | Table) -> 
 
     Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
     """
-    decoders = NUMBERS if isinstance(declared, Numbers) else DECODERS
+    decoders = {**DECODERS, NPY: _decode_npy} if isinstance(declared, Numbers) else DECODERS
     columns = bodies.read(body, content_type, decoders, declared)
     if isinstance(columns, np.ndarray):
         return columns
     if not len(columns[declared.names[0]]):
-        raise bodies.bad_body("the body holds no rows")
+        raise bad_body("the body holds no rows")
     for name, column in declared.columns.items():
         if columns[name].null_count and not column.optional:
             row = compute.index(columns[name].is_null(), True).as_py() + 1
-            raise bodies.bad_body(f"row {row}, column {name!r} is missing; send {_expected(column)}")
+            raise bad_body(f"row {row}, column {name!r} is missing; send {_expected(column)}")
     return _arrays(columns, declared)
 
 
 def neutral(declared: Numbers | Table) -> Any:
     """One row in which nothing is missing, for the first prediction of a worker."""
-    cells = {n: c.values[0] if c.values else KINDS[c.type].neutral for n, c in declared.columns.items()}
-    types = {name: KINDS[column.type].arrow for name, column in declared.columns.items()}
-    return _arrays({name: pyarrow.array([cell], types[name]) for name, cell in cells.items()}, declared)
+    columns = {}
+    for name, column in declared.columns.items():
+        cell = column.values[0] if column.values else KINDS[column.type].neutral
+        columns[name] = pyarrow.array([cell], KINDS[column.type].arrow)
+    return _arrays(columns, declared)
 
 
 def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
@@ -107,17 +104,17 @@ def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> An
     first = [cell.strip() for cell in next(csv.reader(lines, strict=True), [])]
     names = list(declared.names)
     if len(first) > max(MOST_COLUMNS, 2 * len(names)):
-        raise bodies.bad_body(f"row 1 has {len(first)} columns; send {', '.join(names)[:500]}")
+        raise bad_body(f"row 1 has {len(first)} columns; send {', '.join(names)[:500]}")
     order = list(range(len(first)))
     if has_header := _is_header(first, kind, declared):
         if first != names and os.environ.get("SAGEMAKER_BATCH", "").lower() == "true":
             # Batch transform splits a file, and only its first piece has the header.
-            raise bodies.bad_body(f"in a batch the header must be {','.join(names)[:500]}")
+            raise bad_body(f"in a batch the header must be {','.join(names)[:500]}")
         names = _present(first, declared)
         order = bodies.positions(first, names)
     elif len(first) != len(names):
         hint = "; separate them by commas" if any(mark in first[0] for mark in ";\t|") else ""
-        raise bodies.bad_body(f"each row must have {bodies.listed_values(names)}, not {len(first)}{hint}")
+        raise bad_body(f"each row must have {bodies.listed_values(names)}, not {len(first)}{hint}")
     data = (text[lines.tell() :] if has_header else text).encode()
     types = [KINDS[declared.columns[name].type].arrow for name in names]
     if "x" in text or "X" in text:  # Arrow takes 0x10 for a whole number
@@ -128,11 +125,7 @@ def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> An
             raise pyarrow.ArrowInvalid
     except pyarrow.ArrowInvalid:  # then a column that it cannot read is read cell by cell
         cells = _read_csv(data, len(first), order, [pyarrow.string()] * len(order))
-    read = dict(zip(names, map(_one, cells.columns), strict=True))
-    return {
-        name: _from_texts(read[name], name, column) if name in read else _missing(cells.num_rows, column)
-        for name, column in declared.columns.items()
-    }
+    return _columns(cells.rename_columns(names), declared, _from_texts)
 
 
 def _few_numbers(text: str, declared: Numbers) -> Array:
@@ -157,8 +150,7 @@ def _is_header(first: list[str], kind: ContentType, declared: Numbers | Table) -
         return kind.header == "present"
     named = declared.columns.keys() & first
     is_numeric = {column.type for column in declared.columns.values()} == {"number"}
-    required = {name for name, column in declared.columns.items() if not column.optional}
-    return bool(named) and (is_numeric or named >= required)
+    return bool(named) and (is_numeric or set(_present((), declared)) <= named)
 
 
 def _present(sent: Iterable[str], declared: Numbers | Table) -> list[str]:
@@ -167,11 +159,10 @@ def _present(sent: Iterable[str], declared: Numbers | Table) -> list[str]:
 
 
 def _read_csv(data: bytes, width: int, order: list[int], types: list[pyarrow.DataType]) -> pyarrow.Table:
-    """The columns at these positions, with these types."""
     from pyarrow import csv as arrow_csv
 
     if not data.strip():
-        raise bodies.bad_body("the body holds no rows")
+        raise bad_body("the body holds no rows")
     wanted = [str(position) for position in order]
     return arrow_csv.read_csv(
         pyarrow.BufferReader(data),
@@ -196,31 +187,45 @@ def _decode_json(body: bytes, kind: ContentType, declared: Numbers | Table) -> A
 
 
 def _decode_json_lines(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
-    return _from_rows(bodies.lists(bodies.parse_json_lines(body, kind), declared.names), declared)
+    return _from_rows(bodies.parse_json_lines(body, kind), declared)
 
 
-def _from_rows(rows: list[list[Any]], declared: Numbers | Table) -> Any:
+def _from_rows(rows: list[Any], declared: Numbers | Table) -> Any:
     if isinstance(declared, Numbers):
         with suppress(ValueError, TypeError, OverflowError):
             return _complete(np.array(rows, dtype=np.float64), declared)
+    if (listed := bodies.lists(rows, declared.names)) is not rows:
+        return _from_rows(listed, declared)
     cells = zip(*rows, strict=True) if rows else [()] * len(declared.names)
     pairs = zip(declared.columns.items(), cells, strict=True)
     return {name: _from_values(values, name, column) for (name, column), values in pairs}
 
 
+def load_npy(body: bytes, kinds: str, wanted: str) -> Array:
+    """An .npy array of these kinds of NumPy's types, in this machine's byte order."""
+    array = np.load(io.BytesIO(body), allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise bad_body("the body must be one .npy array, not an archive")
+    if array.dtype.kind not in kinds or not array.dtype.itemsize:
+        raise bad_body(f"the values are of type {array.dtype}; send {wanted}")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def _decode_npy(body: bytes, kind: ContentType, declared: Numbers) -> Any:
-    numbers = np.load(io.BytesIO(body), allow_pickle=False)
-    if not isinstance(numbers, np.ndarray):
-        raise bodies.bad_body("the body must be one .npy array, not an archive")
-    if numbers.dtype.kind not in "biuf":
-        raise bodies.bad_body(f"the values are of type {numbers.dtype}; send numbers")
+    numbers = load_npy(body, "biuf", "numbers")
     if numbers.ndim < 2:
         numbers = numbers.reshape((-1, 1) if len(declared.names) == 1 else (1, -1))
     if numbers.dtype != np.float32:
         numbers = numbers.astype(np.float64)
     with suppress(ValueError):
-        return _complete(numbers.astype(numbers.dtype.newbyteorder("="), copy=False), declared)
-    return _from_rows(bodies.lists(numbers.tolist(), declared.names), declared)
+        return _complete(numbers, declared)
+    return _from_rows(numbers.tolist(), declared)
+
+
+def holds(held: pyarrow.DataType, kind: str) -> bool:
+    """Whether a Parquet column of this type may stand for a declared one of this kind."""
+    values = held.value_type if pyarrow.types.is_dictionary(held) else held
+    return any(getattr(pyarrow.types, f"is_{what}")(values) for what in (*KINDS[kind].parquet, "null"))
 
 
 def _decode_parquet(body: bytes, kind: ContentType, declared: Numbers | Table) -> Columns:
@@ -230,31 +235,35 @@ def _decode_parquet(body: bytes, kind: ContentType, declared: Numbers | Table) -
     schema = file.schema_arrow
     present = _present(schema.names, declared)
     bodies.positions(schema.names, present)
-    texts = []
     for name in present:
         held, column = schema.field(name).type, declared.columns[name]
-        accepted = (*KINDS[column.type].parquet, "null", *(["boolean"] * isinstance(declared, Numbers)))
-        values = held.value_type if pyarrow.types.is_dictionary(held) else held
-        if not any(getattr(pyarrow.types, f"is_{what}")(values) for what in accepted):
-            raise bodies.bad_body(f"column {name!r} holds {str(held)[:200]}; send {_expected(column)}")
-        if "string" in accepted:
-            texts.append(name)
+        is_flag = isinstance(declared, Numbers) and holds(held, "boolean")
+        if not (is_flag or holds(held, column.type)):
+            raise bad_body(f"column {name!r} holds {str(held)[:200]}; send {_expected(column)}")
     # A few bytes may stand for many equal rows: this is checked before they are unpacked.
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    rows = sum(group.num_rows for group in groups)
     unpacked = sum(group.total_byte_size for group in groups)
-    bodies.check_expansion(max(unpacked, rows * len(present) * 8), len(body))
+    bodies.check_expansion(max(unpacked, file.metadata.num_rows * len(present) * 8), len(body))
+    texts = [name for name in present if "string" in KINDS[declared.columns[name].type].parquet]
     read = parquet.read_table(io.BytesIO(body), columns=present, read_dictionary=texts, use_threads=False)
     for name in texts:
         for chunk in read.column(name).chunks if pyarrow.types.is_dictionary(read.field(name).type) else ():
             lengths = compute.binary_length(chunk.dictionary).take(chunk.indices)
             bodies.check_expansion(compute.sum(lengths).as_py() or 0, len(body))
-    return {
-        name: _from_parquet(_one(read.column(name)), name, column)
-        if name in present
-        else _missing(rows, column)
-        for name, column in declared.columns.items()
-    }
+    return _columns(read, declared, _from_parquet)
+
+
+def _columns(
+    sent: pyarrow.Table, declared: Numbers | Table, convert: Callable[..., pyarrow.Array]
+) -> Columns:
+    """Each declared column as `convert` makes it of what was sent; of one that was not, nulls."""
+    columns = {}
+    for name, column in declared.columns.items():
+        if name in sent.column_names:
+            columns[name] = convert(sent.column(name).unify_dictionaries().combine_chunks(), name, column)
+        else:
+            columns[name] = pyarrow.nulls(sent.num_rows, KINDS[column.type].arrow)
+    return columns
 
 
 def _from_parquet(cells: pyarrow.Array, name: str, column: Column) -> pyarrow.Array:
@@ -301,9 +310,8 @@ def _from_values(
             is_missing = value is None or (isinstance(value, float) and math.isnan(value))
             values.append(None if is_missing else _value(value, column))
         except (ValueError, OverflowError):
-            raise bodies.bad_body(
-                f"row {row}, column {name!r} is {repr(cell)[:200]}; send {_expected(column)}"
-            ) from None
+            found = f"row {row}, column {name!r} is {repr(cell)[:200]}"
+            raise bad_body(f"{found}; send {_expected(column)}") from None
     return pyarrow.array(values, KINDS[column.type].arrow)
 
 
@@ -316,11 +324,7 @@ def _value(value: Any, column: Column) -> Any:
         limit = 2**63 if kind is int else 2**53  # a float beyond is rounded
         if -limit <= value < limit:
             return int(value)
-    if column.type == "boolean" and kind is bool:
-        return value
-    if column.type == "text" and kind is str:
-        return value
-    if column.type == "category" and value in column.values:
+    if (column.type, kind) in (("boolean", bool), ("text", str)) or value in column.values:
         return value
     if column.type == "date" and kind is str:
         moment = datetime.fromisoformat(value)
@@ -330,14 +334,6 @@ def _value(value: Any, column: Column) -> Any:
 
 def _is_finite(cells: pyarrow.Array | pyarrow.ChunkedArray) -> bool:
     return compute.all(compute.is_finite(cells)).as_py() is not False
-
-
-def _missing(rows: int, column: Column) -> pyarrow.Array:
-    return pyarrow.nulls(rows, KINDS[column.type].arrow)
-
-
-def _one(cells: pyarrow.ChunkedArray) -> pyarrow.Array:
-    return cells.unify_dictionaries().combine_chunks()
 
 
 def _expected(column: Column) -> str:
@@ -359,15 +355,13 @@ def _array(cells: pyarrow.Array, name: str, column: Column) -> Array:
         try:
             cells = cells.cast(pyarrow.float64())
         except pyarrow.ArrowInvalid:
-            raise bodies.bad_body(
-                f"column {name!r} has a number beyond 2**53, which a float cannot hold"
-            ) from None
+            reason = "has a number beyond 2**53, which a float cannot hold"
+            raise bad_body(f"column {name!r} {reason}") from None
     array: Array = cells.to_numpy(zero_copy_only=False, writable=True)
     return array.astype(object) if column.type == "boolean" and column.optional else array
 
 
 def _series(cells: pyarrow.Array, column: Column) -> Any:
-    """A column of a DataFrame."""
     import pandas
 
     if column.type == "text":
@@ -384,4 +378,3 @@ DECODERS: Mapping[str, Callable[..., Any]] = {
     JSON_LINES: _decode_json_lines,
     PARQUET: _decode_parquet,
 }
-NUMBERS = {**DECODERS, NPY: _decode_npy}

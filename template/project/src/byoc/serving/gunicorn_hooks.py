@@ -19,7 +19,7 @@ import numpy as np
 
 from byoc import framework
 from byoc.processes import say
-from byoc.serving.settings import FAILED, READY, REPORTS, Settings, run_dir
+from byoc.serving.settings import READY, REPORTS, Settings, run_dir
 
 # Set where loading turned out to start threads.
 EACH_VARIABLE = "BYOC_LOAD_IN_EACH_WORKER"
@@ -36,9 +36,14 @@ def is_shared(settings: Settings) -> bool:
     return framework.SURVIVES_FORK and settings.compute_threads == 1 and not os.environ.get(EACH_VARIABLE)
 
 
-def report_failure(reason: str) -> None:
-    """Tell `serve` why the model could not be loaded."""
-    _report(FAILED, reason)
+def report(state: str, reason: str = "") -> None:
+    """Tell `serve`, and wait until it knows. The connection stays open: its end means the worker's."""
+    if folder := run_dir():
+        _kept.append(connection := socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        with suppress(OSError):
+            connection.connect(str(folder / REPORTS))
+            connection.sendall(f"{state} {reason}"[:2000].encode() + b"\n")
+            connection.recv(1)
 
 
 def on_starting(arbiter: Any) -> None:
@@ -78,7 +83,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Run in a worker that is about to accept requests."""
     _loaded.set()
-    _report(READY)
+    report(READY)
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
@@ -94,13 +99,3 @@ def _leave() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-
-def _report(state: str, reason: str = "") -> None:
-    """Tell `serve`, and wait until it knows. The connection stays open: its end means the worker's."""
-    if folder := run_dir():
-        _kept.append(connection := socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        with suppress(OSError):
-            connection.connect(str(folder / REPORTS))
-            connection.sendall(f"{state} {reason}"[:2000].encode() + b"\n")
-            connection.recv(1)
