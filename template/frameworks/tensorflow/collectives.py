@@ -10,7 +10,7 @@ def join() -> None:
     if PROCESSES > 1:
         if gpus := tf.config.list_physical_devices("GPU"):
             tf.config.set_visible_devices(gpus[int(os.environ["LOCAL_RANK"])], "GPU")
-        _strategy = tf.distribute.MultiWorkerMirroredStrategy(_options())
+        _strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=_options())
 
 
 def agree(flag: bool) -> bool:
@@ -20,12 +20,14 @@ def agree(flag: bool) -> bool:
 
 def total(value: Any) -> Any:
     """The sum over all processes of an array or tensor."""
-    return value if _strategy is None else _all_reduce([value])[0].numpy()
+    return value if _strategy is None else _all_reduce([tf.convert_to_tensor(value)])[0].numpy()
 
 
 def average(gradients: Sequence[Any]) -> list[Any]:
     """Each gradient's mean over all processes."""
-    return list(gradients) if _strategy is None else [g / PROCESSES for g in _all_reduce(gradients)]
+    if _strategy is None:
+        return list(gradients)
+    return [total / PROCESSES for total in _all_reduce([tf.convert_to_tensor(g) for g in gradients])]
 
 
 def from_leader(value: Any) -> Any:
@@ -45,13 +47,14 @@ def is_symptom(error: BaseException) -> bool:
     return isinstance(error, gone) or "Collective ops is aborted" in str(error)
 
 
-def _all_reduce(values: Sequence[Any]) -> list[Any]:
+@tf.function(reduce_retracing=True)
+def _all_reduce(tensors: list[Any]) -> list[Any]:
     def inside() -> Any:
-        # A replica's own copies: a collective takes nothing that lies elsewhere.
-        own = [tf.identity(tf.convert_to_tensor(value)) for value in values]
+        # Copies of this replica: a collective takes nothing that lies elsewhere.
+        own = [tf.identity(tensor) for tensor in tensors]
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own, _options())
 
-    return [_strategy.experimental_local_results(summed)[0] for summed in _strategy.run(inside)]
+    return [_strategy.experimental_local_results(total)[0] for total in _strategy.run(inside)]
 
 
 def _options() -> Any:

@@ -20,3 +20,44 @@ def join() -> None:
         jax.distributed.initialize(address, PROCESSES, RANK)
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
         keras.distribution.set_distribution(distribution)
+
+
+def agree(flag: bool) -> bool:
+    """Whether the flag is true in any process. Every process must ask at the same step."""
+    return bool(total(np.int32(flag)))
+
+
+def total(value: Any) -> np.ndarray:
+    """The sum over all processes of a number or array."""
+    if PROCESSES == 1:
+        return np.asarray(value)
+    return np.asarray(multihost_utils.process_allgather(np.asarray(value))).sum(axis=0)
+
+
+def from_leader(value: Any) -> Any:
+    """What the leader has, in every process: SageMaker may restore a checkpoint on one host alone."""
+    if PROCESSES == 1:
+        return value
+    pickled = pickle.dumps(value) if RANK == 0 else b""
+    padded = np.frombuffer(pickled.ljust(int(total(len(pickled))), b"\0"), np.uint8)
+    return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
+
+
+def parallel(model: keras.Model) -> None:
+    """Nothing: the model computes with all processes since it was built."""
+
+
+def alone(model: keras.Model) -> keras.Model:
+    """The model for this process alone, after training."""
+    if PROCESSES == 1:
+        return model
+    weights = model.get_weights()
+    keras.distribution.set_distribution(None)
+    model = keras.models.clone_model(model)
+    model.set_weights(weights)
+    return model
+
+
+def is_symptom(error: BaseException) -> bool:
+    """Whether an error only says that another process is gone."""
+    return isinstance(error, jax.errors.JaxRuntimeError)

@@ -83,7 +83,7 @@ def _train(stop: StopRequest) -> None:
     current.model_dir.mkdir(parents=True, exist_ok=True)
     if not current.should_stop():  # each process of a job on several hosts gives the same answer
         model.train(current)
-        if unread := current.unread_channels():
+        if current.is_leader and (unread := current.unread_channels()):
             say(f"train() did not ask for these channels of the job: {', '.join(unread)}")
     if current.is_leader and any(current.model_dir.iterdir()):
         manifest.write(current.model_dir, schema)
