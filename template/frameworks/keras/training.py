@@ -28,7 +28,7 @@ def train(job: Job[Hyperparameters]) -> None:
     checkpoints = job.checkpoints(".keras")
     epoch = 0
     keras.utils.set_random_seed(hp.seed)
-    if found := distributed.from_leader(checkpoints.resume(keras.saving.load_model)):
+    if found := checkpoints.resume(keras.saving.load_model):
         epoch, model = found
         print(f"resumed after epoch {epoch}", flush=True)
     else:
@@ -40,7 +40,6 @@ def train(job: Job[Hyperparameters]) -> None:
             metrics=["accuracy"],
         )
 
-    distributed.parallel(model)
     batches = distributed.Batches(len(y), hp.batch_size, job.is_sharded("train"))
     if not job.should_stop():
         history = model.fit(
@@ -55,13 +54,13 @@ def train(job: Job[Hyperparameters]) -> None:
         )
         epoch += len(history.epoch)
 
-    model = distributed.alone(model)
     if job.is_leader and epoch > 0:
-        with atomic(job.model_dir / MODEL_FILE) as path:
-            model.save(path, include_optimizer=False)
-        if job.has_channel("test"):
-            x_test, y_test = read(job.channel("test"))
-            evaluate(job, y_test, classify(model, x_test), epoch)
+        with distributed.alone():
+            with atomic(job.model_dir / MODEL_FILE) as path:
+                model.save(path, include_optimizer=False)
+            if job.has_channel("test"):
+                x_test, y_test = read(job.channel("test"))
+                evaluate(job, y_test, classify(load(job.model_dir), x_test), epoch)
 
 
 def examples(

@@ -31,6 +31,10 @@ def from_leader(value: Any) -> Any:
     return values[0]
 
 
+# A process that saves needs no other one.
+alone = nullcontext
+
+
 def is_symptom(error: BaseException) -> bool:
     """Whether an error only says that another process is gone."""
     text = str(error)

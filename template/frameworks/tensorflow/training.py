@@ -29,15 +29,13 @@ def train(job: Job[Hyperparameters]) -> None:
     trainer = Trainer(model, hp)
     checkpoints = job.checkpoints(".npz")
     epoch = 0
-    found = checkpoints.resume(lambda file: list(np.load(file).values()))
-    if found := distributed.from_leader(found):
+    if found := checkpoints.resume(lambda file: list(np.load(file).values())):
         epoch, values = found
         for variable, value in zip(trainer.variables, values, strict=True):
             variable.assign(value)
         print(f"resumed after epoch {epoch}", flush=True)
     elif previous := job.previous_model():
-        for variable, value in zip(model.variables, load(previous).variables, strict=True):
-            variable.assign(value)
+        tf.train.Checkpoint(model).read(str(previous / MODEL_VERSION)).assert_existing_objects_matched()
 
     batches = distributed.Batches(len(y), hp.batch_size, job.is_sharded("train"))
     while epoch < hp.epochs and not job.should_stop():

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -38,24 +39,21 @@ def from_leader(value: Any) -> Any:
     """What the leader has, in every process: SageMaker may restore a checkpoint on one host alone."""
     if PROCESSES == 1:
         return value
-    pickled = pickle.dumps(value) if RANK == 0 else b""
+    with alone():
+        pickled = pickle.dumps(value) if RANK == 0 else b""
     padded = np.frombuffer(pickled.ljust(int(total(len(pickled))), b"\0"), np.uint8)
     return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
 
 
-def parallel(model: keras.Model) -> None:
-    """Nothing: the model computes with all processes since it was built."""
-
-
-def alone(model: keras.Model) -> keras.Model:
-    """The model for this process alone, after training."""
-    if PROCESSES == 1:
-        return model
-    weights = model.get_weights()
+@contextmanager
+def alone() -> Iterator[None]:
+    """Compute and save in this process alone: with a distribution, all must do it together."""
+    distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
-    model = keras.models.clone_model(model)
-    model.set_weights(weights)
-    return model
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
 
 
 def is_symptom(error: BaseException) -> bool:

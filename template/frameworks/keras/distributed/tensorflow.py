@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -12,4 +13,4 @@ import tensorflow as tf
 {% include "template/frameworks/tensorflow/collectives.py" %}
 
 
-{% include "template/frameworks/keras/parallel.py" %}
+{% include "template/frameworks/keras/averaging.py" %}

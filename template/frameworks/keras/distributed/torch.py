@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -24,4 +25,4 @@ def average(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [gradient / PROCESSES for gradient in averaged]
 
 
-{% include "template/frameworks/keras/parallel.py" %}
+{% include "template/frameworks/keras/averaging.py" %}

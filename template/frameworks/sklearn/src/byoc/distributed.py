@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import importlib.util
 import os
+from contextlib import nullcontext
 from typing import Any
 
 from byoc import job, machine
@@ -40,6 +41,14 @@ def join() -> None:
 def agree(flag: bool) -> bool:
     """The same flag: only one process calls train()."""
     return flag
+
+
+def from_leader(value: Any) -> Any:
+    """The same value: only one process has checkpoints."""
+    return value
+
+
+alone = nullcontext
 
 
 def is_symptom(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np

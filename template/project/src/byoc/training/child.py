@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from byoc import paths
 from byoc.errors import JobError, NothingToDo
@@ -67,6 +68,7 @@ def _train(stop: StopRequest) -> None:
     from byoc import inputs, job, manifest
 
     agree: Callable[[bool], bool] = bool
+    distributed: Any = job.OneProcess
     if DISTRIBUTED:
         distributed = importlib.import_module("byoc.distributed")
         distributed.join()
@@ -78,7 +80,7 @@ def _train(stop: StopRequest) -> None:
     schema = inputs.schema(inputs.declared(model))
     gc.freeze()
     gc.enable()
-    current = job.read(model.Hyperparameters, lambda: agree(stop.received), schema)
+    current = job.read(model.Hyperparameters, lambda: agree(stop.received), schema, distributed)
     say(f"host {current.current_host} of {len(current.hosts)}: {current.hyperparameters!r}")
     current.model_dir.mkdir(parents=True, exist_ok=True)
     if not current.should_stop():  # each process of a job on several hosts gives the same answer
