@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from byoc import paths
-from helpers import ROOT
 
 FRAMEWORK = """
 MODULES = ("json",)
@@ -47,9 +46,9 @@ def train(job):
 
 
 def program(folder: Path) -> Path:
-    """src/ of a repository whose framework needs no installation."""
+    """src/ of a repository whose framework needs no installation, and trains in one process."""
     source = Path(paths.__file__).parent
-    shutil.copytree(source, folder / "byoc", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, folder / "byoc", ignore=shutil.ignore_patterns("__pycache__", "distributed.py"))
     (folder / "byoc/framework.py").write_text(FRAMEWORK)
     for command in ("train", "serve"):
         shutil.copy(source.parent / command, folder)
@@ -57,10 +56,8 @@ def program(folder: Path) -> Path:
 
 
 def program_for_several_hosts(folder: Path) -> Path:
-    """The same with the launch of a framework that trains on several hosts."""
-    source = ROOT / "template/frameworks/pytorch/src/byoc/training/cluster.py"
-    shutil.copy(source, program(folder) / "byoc/training")
-    (folder / "byoc/distributed.py").write_text(DISTRIBUTED)
+    """The same for a framework that trains on several hosts."""
+    (program(folder) / "byoc/distributed.py").write_text(DISTRIBUTED)
     return folder
 
 

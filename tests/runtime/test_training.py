@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from byoc import framework, job, manifest, paths
 from byoc.errors import JobError
-from byoc.training import command, outcome
+from byoc.training import child, outcome
 from pydantic import BaseModel
 
 
@@ -42,12 +42,12 @@ class NeverAsked:
 def run(opt_ml: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Train], int]:
     """Run a training job whose model.py is this function, without a framework. Returns the exit code."""
     monkeypatch.setattr(framework, "prepare", lambda threads: "no framework")
-    monkeypatch.setattr(command, "StopRequest", NeverAsked)
+    monkeypatch.setattr(child, "StopRequest", NeverAsked)
 
     def run(train: Train) -> int:
         outcome.begin()
         monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Hyperparameters=Settings, train=train))
-        return command.run()
+        return child.run()
 
     return run
 

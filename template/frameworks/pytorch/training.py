@@ -9,8 +9,7 @@ def train(job: Job[Hyperparameters]) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=hp.learning_rate)
     checkpoints = job.checkpoints(".pt")
     epoch = 0
-    found = checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True))
-    if found := distributed.from_leader(found):
+    if found := checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True)):
         epoch, state = found
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import files
 from byoc.errors import JobError
 from byoc.inputs import Images

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import files
 from byoc.errors import JobError
 from byoc.inputs import Images

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Table, category, number
 from byoc.job import Checkpoints, Job
@@ -37,12 +38,12 @@ class Hyperparameters(BaseModel):
 
 def build(x: np.ndarray, hp: Hyperparameters) -> keras.Model:
     """A small network that standardises its own inputs, so that the artifact is all that serving needs."""
-    variance = x.var(axis=0)
+    mean, variance = distributed.moments(x)
     return keras.Sequential(
         [
             keras.Input([WIDTH]),
             # A column of one value stays as it is.
-            keras.layers.Normalization(mean=x.mean(axis=0), variance=np.where(variance > 0, variance, 1)),
+            keras.layers.Normalization(mean=mean, variance=np.where(variance > 0, variance, 1)),
             keras.layers.Dense(hp.hidden_units, activation="relu"),
             keras.layers.Dense(len(LABELS), activation="softmax"),
         ]

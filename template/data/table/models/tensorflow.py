@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Table, category, number
 from byoc.job import Job
@@ -41,9 +42,10 @@ class Classifier(tf.Module):
 
     def __init__(self, x: np.ndarray, hp: Hyperparameters) -> None:
         super().__init__()
-        std = x.std(axis=0)
-        self.mean = tf.Variable(x.mean(axis=0), trainable=False)
-        self.std = tf.Variable(np.where(std > 0, std, 1), trainable=False)  # a column of one value stays
+        mean, variance = distributed.moments(x)
+        self.mean = tf.Variable(mean, trainable=False)
+        # A column of one value stays as it is.
+        self.std = tf.Variable(np.sqrt(np.where(variance > 0, variance, 1)), trainable=False)
         widths = (WIDTH, hp.hidden_units, len(LABELS))
         self.weights = [
             tf.Variable(tf.random.stateless_normal([a, b], seed=[hp.seed, layer], stddev=a**-0.5))

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Text
 from byoc.job import Checkpoints, Job

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Text
 from byoc.job import Job

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -9,37 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-
-def join() -> None:
-    """Make this process one of the job's. A process that hangs ends the job after the timeout."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        timeout = timedelta(seconds=int(os.environ.get("COLLECTIVE_TIMEOUT_SECONDS", "600")))
-        distributed.init_process_group("nccl" if cuda else "gloo", timeout=timeout)
-
-
-def agree(flag: bool) -> bool:
-    """Whether the flag is true in any process. Every process must ask at the same step."""
-    return bool(total(torch.tensor(int(flag))))
-
-
-def total(value: torch.Tensor) -> torch.Tensor:
-    """The sum over all processes."""
-    if not distributed.is_initialized():
-        return value
-    summed = value.to("cuda") if torch.cuda.is_available() else value.clone()
-    distributed.all_reduce(summed)
-    return summed.to(value.device)
-
-
-def from_leader(value: Any) -> Any:
-    """What the leader has, in every process: SageMaker may restore a checkpoint on one host alone."""
-    values = [value]
-    if distributed.is_initialized():
-        distributed.broadcast_object_list(values)
-    return values[0]
+{% include "template/frameworks/pytorch/collectives.py" %}
 
 
 def parallel(model: nn.Module) -> nn.Module:
@@ -64,10 +35,3 @@ def batches(
         else:
             parts = (batch.tensor_split(size)[rank] for batch in order.split(batch_size))
             yield from (part for part in parts if len(part))
-
-
-def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
-    text = str(error)
-    names = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
-    return isinstance(error, RuntimeError) and any(name in text for name in names)

@@ -1,0 +1,16 @@
+"""Several processes that train one model with Keras and TensorFlow's collectives; one process needs none of it."""
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+{% include "template/frameworks/tensorflow/collectives.py" %}
+
+
+{% include "template/frameworks/keras/averaging.py" %}

@@ -1,0 +1,65 @@
+TIMEOUT_SECONDS = float(os.environ.get("COLLECTIVE_TIMEOUT_SECONDS", "600"))
+RANK, PROCESSES = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+# Of the strategy only its collectives are used; None in a job of one process.
+_strategy: Any = None
+
+
+def join() -> None:
+    """Make this process one of the job's. A process that hangs ends the job after the timeout."""
+    global _strategy
+    if PROCESSES > 1:
+        if gpus := tf.config.list_physical_devices("GPU"):
+            tf.config.set_visible_devices(gpus[int(os.environ["LOCAL_RANK"])], "GPU")
+        _strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=_options())
+
+
+def agree(flag: bool) -> bool:
+    """Whether the flag is true in any process. Every process must ask at the same step."""
+    return bool(total(np.int32(flag)))
+
+
+def total(value: Any) -> Any:
+    """The sum over all processes of an array or tensor."""
+    return value if _strategy is None else _all_reduce([tf.convert_to_tensor(value)])[0].numpy()
+
+
+def average(gradients: Sequence[Any]) -> list[Any]:
+    """Each gradient's mean over all processes."""
+    if _strategy is None:
+        return list(gradients)
+    return [total / PROCESSES for total in _all_reduce([tf.convert_to_tensor(g) for g in gradients])]
+
+
+def from_leader(value: Any) -> Any:
+    """What the leader has, in every process: SageMaker may restore a checkpoint on one host alone."""
+    if _strategy is None:
+        return value
+    pickled = pickle.dumps(value) if RANK == 0 else b""
+    length = int(total(np.int32(len(pickled))))
+    # Sums of 32 bits travel: the others add zeros.
+    padded = np.frombuffer(pickled.ljust(length + -length % 4, b"\0"), np.int32)
+    return pickle.loads(total(padded).tobytes())
+
+
+# A process that saves needs no other one.
+alone = nullcontext
+
+
+def is_symptom(error: BaseException) -> bool:
+    """Whether an error only says that another process is gone."""
+    gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+    return isinstance(error, gone) or "Collective ops is aborted" in str(error)
+
+
+@tf.function(reduce_retracing=True)
+def _all_reduce(tensors: list[Any]) -> list[Any]:
+    def inside() -> Any:
+        # Copies of this replica: a collective takes nothing that lies elsewhere.
+        own = [tf.identity(tensor) for tensor in tensors]
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own, _options())
+
+    return [_strategy.experimental_local_results(total)[0] for total in _strategy.run(inside)]
+
+
+def _options() -> Any:
+    return tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
