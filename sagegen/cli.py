@@ -171,6 +171,8 @@ def check(**options: Any) -> int:
               help="Listen there (default: a free one).")  # fmt: skip
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep S3, images, roles and records there between runs.")  # fmt: skip
+@click.option("--condition", multiple=True, type=click.Choice(["spot-kill"]),
+              help="What the platform may do: spot-kill interrupts each managed spot job once.")  # fmt: skip
 @click.option("--json", is_flag=True, help="Log every call as a line of JSON.")
 def local(**options: Any) -> int:
     """Be SageMaker on this machine: real clients, real containers, nothing paid.

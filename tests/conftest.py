@@ -6,12 +6,16 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from helpers import COMBOS, SAMPLES, commit, tree
 
 from sagegen.examples import render_example
 from sagegen.render import template
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 # A process that a shell starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,6 +67,14 @@ def upstream(tmp_path: Path) -> Path:
     shutil.copytree(template(), folder, ignore=shutil.ignore_patterns(".git", "*cache*"))
     commit(folder, "the first release", "v0.1.0")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless browser."""
+    from browsing import chromium
+
+    yield from chromium(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="session")
