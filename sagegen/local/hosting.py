@@ -306,9 +306,14 @@ class Hosting:
 
     def create_config(self, given: dict[str, Any]) -> dict[str, Any]:
         """Judge a configuration, and keep it."""
-        for name in ("DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants"):
+        for name in ("ExplainerConfig", "ShadowProductionVariants"):
             if given.get(name):
                 raise not_emulated(f"{name} of an endpoint configuration")
+        if given.get("DataCaptureConfig"):
+            if given.get("AsyncInferenceConfig"):
+                raise not_emulated("DataCaptureConfig of an asynchronous endpoint")
+            if any(variant.get("ServerlessConfig") for variant in given["ProductionVariants"]):
+                raise invalid("A serverless endpoint captures no data (SV-07)")
         names = [variant["VariantName"] for variant in given["ProductionVariants"]]
         if len(set(names)) < len(names):
             raise invalid("The names of the production variants must be unique")
@@ -364,6 +369,15 @@ class Hosting:
         endpoint: Endpoint = self.endpoints.get(given["EndpointName"])
         variants = [variant.summary() for variant in endpoint.variants]
         told = {"AsyncInferenceConfig": endpoint.config.get("AsyncInferenceConfig")}
+        if capture := endpoint.config.get("DataCaptureConfig"):
+            on = capture.get("EnableCapture", False)
+            told["DataCaptureConfig"] = {
+                "EnableCapture": on,
+                "CaptureStatus": "Started" if on else "Stopped",
+                "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
+                "DestinationS3Uri": capture["DestinationS3Uri"],
+                "KmsKeyId": capture.get("KmsKeyId", ""),
+            }
         return {**endpoint.record, **told, **({"ProductionVariants": variants} if variants else {})}
 
     def update(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -271,6 +271,48 @@ def test_a_canary_gets_its_share_first_and_an_alarm_takes_it_back(account: Accou
     assert json.loads(account.ask(name, "who"))["who"] == ["new"]
 
 
+def test_captured_requests_and_answers_are_lines_in_s3(account: Account, local: Emulator) -> None:
+    where = f"s3://{BUCKET}/captured"
+    name = account.endpoint(
+        variant(account.model()),
+        DataCaptureConfig={
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": where,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+        },
+    )
+    account.ask(name, "a,b", ContentType="text/csv", CustomAttributes="of=ours", InferenceId="one")
+
+    def keys() -> list[str]:
+        found = local.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"captured/{name}/all/")
+        return [one["Key"] for one in found.get("Contents", ())]
+
+    (key,) = wait(keys)
+    line = json.loads(local.get(f"s3://{BUCKET}/{key}"))
+    at = line["eventMetadata"]["inferenceTime"]
+    assert key.startswith(f"captured/{name}/all/{at[:13].replace('-', '/').replace('T', '/')}/")
+    assert line["eventMetadata"]["customAttributes"] == ["of=ours"]
+    assert line["eventMetadata"]["inferenceId"] == "one"
+    assert line["captureData"] == {
+        "endpointInput": {
+            "observedContentType": "text/csv",
+            "mode": "INPUT",
+            "data": "a,b",
+            "encoding": "CSV",
+        },
+        "endpointOutput": {
+            "observedContentType": "text/plain",
+            "mode": "OUTPUT",
+            "data": "QSxC",
+            "encoding": "BASE64",
+        },
+    }
+    told = account.sagemaker.describe_endpoint(EndpointName=name)["DataCaptureConfig"]
+    assert (told["CaptureStatus"], told["CurrentSamplingPercentage"]) == ("Started", 100)
+
+
 def test_an_endpoint_that_does_not_come_up_fails_with_the_reason(account: Account, local: Emulator) -> None:
     name = f"endpoint-{next(NUMBER)}"
     config = account.config(variant(account.model(START="never")))
