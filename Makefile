@@ -44,6 +44,7 @@ mutants: $(INSTALLED) ## Run those tests alone that prove every rule of sagegen 
 	$(BIN)/python -m pytest -m mutants tests/check
 
 matrix: $(TOOL) ## Build and test every combination, each fact once; MATRIX=--full: everything
+	mkdir -p build
 	$(BIN)/sagegen matrix --json build/matrix.json --html build/matrix.html $(MATRIX)
 
 newest: $(TOOL) ## Test each stack with the newest servers of the same major version

@@ -22,6 +22,21 @@ def _complete_answers(context: click.Context, parameter: click.Parameter, incomp
     return answers(context, parameter, incomplete)
 
 
+class _Output(click.Path):
+    """A file that the command writes at its end: whether it can is known before its work begins."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        folder = Path(os.fsdecode(value)).absolute().parent
+        if not folder.is_dir():
+            self.fail(f"{folder} is no folder", parameter, context)
+        if not os.access(folder, os.W_OK):
+            self.fail(f"{folder} cannot be written to", parameter, context)
+        return super().convert(value, parameter, context)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, message="sagegen %(version)s")
 @click.pass_context
@@ -89,9 +104,9 @@ def list_(as_json: bool) -> None:
               help="Disk that the run may fill.")  # fmt: skip
 @click.option("--base-image", metavar="IMAGE", help="Build on this; {python} becomes the version.")
 @click.option("--build-arg", multiple=True, metavar="KEY=VALUE", help="Passed to docker build; repeatable.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the results as JSON.")
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the results as a page.")
-@click.option("--proof", "proof_file", type=click.Path(path_type=Path),
+@click.option("--json", "json_file", type=_Output(), help="Write the results as JSON.")
+@click.option("--html", "html_file", type=_Output(), help="Write the results as a page.")
+@click.option("--proof", "proof_file", type=_Output(),
               help="Where --full writes its proof (default: the checkout's proof.json).")  # fmt: skip
 @click.option("--logs", type=click.Path(path_type=Path),
               help="Keep every log here (default: those of failures, in matrix-logs).")  # fmt: skip
@@ -134,8 +149,8 @@ def matrix(**options: Any) -> int:
 @click.option("--format", "format_", default="table", show_default=True,
               type=click.Choice(["table", "json", "junit", "sarif", "markdown"]),
               help="How the report looks.")  # fmt: skip
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), envvar="SAGEGEN_CHECK_JSON",
+@click.option("--output", type=_Output(), metavar="FILE", help="Write the report there.")
+@click.option("--json", "json_file", type=_Output(), envvar="SAGEGEN_CHECK_JSON",
               help="Write it as JSON too [env: SAGEGEN_CHECK_JSON].")  # fmt: skip
 @click.option("--list", "list_rules", is_flag=True, help="Show every rule, and the rows without one.")
 @click.option("--explain", metavar="ID", help="Tell the whole story of one row of the contract.")
@@ -156,6 +171,8 @@ def check(**options: Any) -> int:
               help="Listen there (default: a free one).")  # fmt: skip
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep S3, images, roles and records there between runs.")  # fmt: skip
+@click.option("--condition", multiple=True, type=click.Choice(["spot-kill"]),
+              help="What the platform may do: spot-kill interrupts each managed spot job once.")  # fmt: skip
 @click.option("--json", is_flag=True, help="Log every call as a line of JSON.")
 def local(**options: Any) -> int:
     """Be SageMaker on this machine: real clients, real containers, nothing paid.

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from helpers import COMBOS, SAMPLES, commit, compile_once, tree
@@ -18,6 +19,9 @@ from sagegen.engine.sweeping import sweep_dead
 from sagegen.errors import SagegenError
 from sagegen.examples import render_example
 from sagegen.render import template
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 # A process that a shell starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,6 +93,14 @@ def upstream(tmp_path: Path) -> Path:
     shutil.copytree(template(), folder, ignore=shutil.ignore_patterns(".git", "*cache*", "*.png"))
     commit(folder, "the first release", "v0.1.0")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless browser."""
+    from browsing import chromium
+
+    yield from chromium(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="session")

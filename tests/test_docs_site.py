@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browsing import WINDOWS, look, resize
 from helpers import ROOT
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from sagegen import catalogue, cli
 from sagegen.check import contract
 
 SCREENSHOTS = ROOT / "build/screenshots"
-#: Width and height of the window, and of the page's picture.
-WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 PICTURES = ("index", "start/first-repository", "architecture", "proof", "reference/contract", "platforms")
 
 
@@ -88,42 +84,19 @@ def test_the_reference_has_every_command_question_setting_and_rule(site: Path) -
     assert all(f"<code>{c.id}</code>" in proof for c in catalogue.provable())
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver here; .ci/run installs them")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("chromium")
-    for argument in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-                     "disable-background-networking", "disable-component-update", "disable-sync",
-                     "disable-dev-shm-usage", f"user-data-dir={profile}"):  # fmt: skip
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options, Service(driver))
-    yield opened
-    opened.quit()
-
-
 @pytest.mark.parametrize("window", WINDOWS)
 def test_every_page_is_readable_without_errors(
-    browser: webdriver.Chrome, site: Path, pages: dict[Path, Page], window: str
+    browser: webdriver.Chrome,
+    site: Path,
+    pages: dict[Path, Page],
+    window: str,
 ) -> None:
-    width, height = WINDOWS[window]
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": window == "phone"},
-    )
+    width = resize(browser, window)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    wide, errors = [], []
+    wrong = []
     for path in sorted(pages):
-        browser.get(path.as_uri())
         name = path.relative_to(site).with_suffix("").as_posix()
-        errors += [f"{name}: {entry['message']}" for entry in browser.get_log("browser")]
-        shown = browser.execute_script("return document.documentElement.scrollWidth")
-        wide += [f"{name}: {shown} px"] if shown > width else []
+        wrong += [f"{name}: {trouble}" for trouble in look(browser, path.as_uri(), width)]
         if name in PICTURES:
             browser.save_screenshot(str(SCREENSHOTS / f"{name.replace('/', '-')}-{window}.png"))
-    assert not errors
-    assert not wide, "wider than the window"
+    assert not wrong

@@ -6,7 +6,7 @@ import datetime
 import functools
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -29,9 +29,11 @@ def now() -> datetime.datetime:
 class Cloud:
     """One account in one region, and the engine that runs its containers."""
 
-    def __init__(self, lab: Lab, region: str) -> None:
+    def __init__(self, lab: Lab, region: str, conditions: Collection[str] = ()) -> None:
         self.lab = lab
         self.region = region
+        #: What the platform may do and seldom does, by its name in `--condition`.
+        self.conditions = frozenset(conditions)
         self.url = ""  # set when the front listens
         self.key = f"AKIA{secrets.token_hex(8).upper()}"
         self.secret = secrets.token_hex(20)

@@ -21,6 +21,9 @@ from sagegen.platform import limits
 PING_SECONDS = 5.0  # between pings of a healthy server; how often is not documented (S-18)
 PINGS_MISSED = 3  # before it is replaced; not documented either
 ASKED_KEPT = 100_000
+ALARM_SECONDS = 0.5  # between looks at the alarms of an update; not documented
+#: How a new configuration gets its requests, and the member that says how many at a time.
+SIZES = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
 CPU_SHARE = 1 / 1769  # of a serverless endpoint's CPUs per MB; not documented
 
 
@@ -74,6 +77,8 @@ class Endpoint:
         }
         self.variants: list[Variant] = []
         self.config: Mapping[str, Any] = {}
+        #: During an update: the new variants, and their share of the requests.
+        self._green: tuple[list[Variant], float] = ([], 0.0)
         self._random = random.Random(self.name)
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
@@ -97,23 +102,28 @@ class Endpoint:
     def _is(self, status: str, **more: Any) -> None:
         self.record.update(more, EndpointStatus=status, LastModifiedTime=now())
 
-    def change(self, name: str) -> None:
+    def change(self, name: str, deployment: Mapping[str, Any] | None = None) -> None:
         """Bring up another configuration; the old one answers until all of the new one is healthy."""
         config = self.hosting.configs.get(name)
         built: list[Variant] = []
         try:
             reason = self._bring_up(config, built)
+            if reason is None and self.variants:
+                reason = self._shift(built, deployment or {})
         except Exception as error:
             reason = str(error)
         if reason is None:
             with self._lock:
                 old, self.variants, self.config = self.variants, built, config
+                self._green = ([], 0.0)
                 self.record.pop("FailureReason", None)
                 self._is("InService", EndpointConfigName=name)
             self._end(old)
             if not old:
                 self.cloud.begin(self._watch)
         else:
+            with self._lock:
+                self._green = ([], 0.0)
             self._end(built)
             # That an endpoint whose update failed is InService again is not documented.
             self._is("InService" if self.variants else "Failed", FailureReason=reason)
@@ -131,6 +141,34 @@ class Endpoint:
                 if trouble:
                     return trouble
         return None
+
+    def _shift(self, built: list[Variant], deployment: Mapping[str, Any]) -> str | None:
+        """Give the new variants the requests, step by step; the reason where an alarm takes them back."""
+        policy = deployment.get("BlueGreenUpdatePolicy", {})
+        routing = policy.get("TrafficRoutingConfiguration", {})
+        alarms = [
+            one["AlarmName"] for one in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", ())
+        ]
+        for share in _shares(routing, sum(variant.count for variant in built)):
+            with self._lock:
+                self._green = (built, share)
+            if alarm := self._bake(float(routing.get("WaitIntervalInSeconds", 0)), alarms):
+                self._is("RollingBack")
+                return f"The deployment was rolled back because the alarm {alarm} is in state ALARM."
+        self.cloud.pause(float(policy.get("TerminationWaitInSeconds", 0)))
+        return None
+
+    def _bake(self, seconds: float, alarms: list[str]) -> str | None:
+        """Wait so long; the alarm that went off meanwhile."""
+        end = time.monotonic() + seconds
+        while True:
+            if alarms:
+                told = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=alarms, StateValue="ALARM")
+                for alarm in told["MetricAlarms"]:
+                    return str(alarm["AlarmName"])
+            left = end - time.monotonic()
+            if left <= 0 or self.cloud.pause(min(left, ALARM_SECONDS)):
+                return None
 
     def _add(self, variant: Variant) -> str | None:
         """Start one server more; why it did not come up."""
@@ -211,9 +249,11 @@ class Endpoint:
     def server(self, target: str | None) -> Iterator[tuple[Variant, Server]]:
         """The server that a request goes to, busy for the block."""
         with self._lock:
-            able = [variant for variant in self.variants if variant.servers]
+            green, share = self._green
+            variants = green if green and self._random.random() < share else self.variants
+            able = [variant for variant in variants if variant.servers]
             if target:
-                if target not in [variant.name for variant in self.variants]:
+                if target not in [variant.name for variant in variants]:
                     raise Fault("ValidationError", f"Variant {target} not found for Request")
                 able = [variant for variant in able if variant.name == target]
             elif len(able) > 1:
@@ -266,9 +306,14 @@ class Hosting:
 
     def create_config(self, given: dict[str, Any]) -> dict[str, Any]:
         """Judge a configuration, and keep it."""
-        for name in ("DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants"):
+        for name in ("ExplainerConfig", "ShadowProductionVariants"):
             if given.get(name):
                 raise not_emulated(f"{name} of an endpoint configuration")
+        if given.get("DataCaptureConfig"):
+            if given.get("AsyncInferenceConfig"):
+                raise not_emulated("DataCaptureConfig of an asynchronous endpoint")
+            if any(variant.get("ServerlessConfig") for variant in given["ProductionVariants"]):
+                raise invalid("A serverless endpoint captures no data (SV-07)")
         names = [variant["VariantName"] for variant in given["ProductionVariants"]]
         if len(set(names)) < len(names):
             raise invalid("The names of the production variants must be unique")
@@ -324,6 +369,15 @@ class Hosting:
         endpoint: Endpoint = self.endpoints.get(given["EndpointName"])
         variants = [variant.summary() for variant in endpoint.variants]
         told = {"AsyncInferenceConfig": endpoint.config.get("AsyncInferenceConfig")}
+        if capture := endpoint.config.get("DataCaptureConfig"):
+            on = capture.get("EnableCapture", False)
+            told["DataCaptureConfig"] = {
+                "EnableCapture": on,
+                "CaptureStatus": "Started" if on else "Stopped",
+                "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
+                "DestinationS3Uri": capture["DestinationS3Uri"],
+                "KmsKeyId": capture.get("KmsKeyId", ""),
+            }
         return {**endpoint.record, **told, **({"ProductionVariants": variants} if variants else {})}
 
     def update(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -339,7 +393,7 @@ class Hosting:
         endpoint = self._steady(given["EndpointName"])
         self.configs.get(given["EndpointConfigName"])
         endpoint.record["EndpointStatus"] = "Updating"
-        self.cloud.begin(endpoint.change, given["EndpointConfigName"])
+        self.cloud.begin(endpoint.change, given["EndpointConfigName"], given.get("DeploymentConfig"))
         return {"EndpointArn": endpoint.record["EndpointArn"]}
 
     def scale(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -377,8 +431,22 @@ class Hosting:
 
 
 def _check_deployment(config: Mapping[str, Any]) -> None:
-    policy = config.get("BlueGreenUpdatePolicy", {})
-    if config.get("RollingUpdatePolicy") or config.get("AutoRollbackConfiguration"):
-        raise not_emulated("rolling updates and rollbacks by alarm")
-    if (kind := policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")) != "ALL_AT_ONCE":
-        raise not_emulated(f"traffic routing {kind}")
+    if config.get("RollingUpdatePolicy"):
+        raise not_emulated("rolling updates")
+    routing = config.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
+    for kind, size in SIZES.items():
+        if (routing.get("Type") == kind) != (size in routing):
+            raise invalid(f"{size} must be given with traffic routing {kind}, and with no other")
+
+
+def _shares(routing: Mapping[str, Any], instances: int) -> Iterator[float]:
+    """The share of the requests that the new servers get in each step of an update."""
+    kind = routing.get("Type", "ALL_AT_ONCE")
+    if kind in SIZES:
+        size = routing[SIZES[kind]]
+        step = size["Value"] / (100 if size["Type"] == "CAPACITY_PERCENT" else instances)
+        share = step
+        while share < 0.999:
+            yield share
+            share = share + step if kind == "LINEAR" else 1.0
+    yield 1.0

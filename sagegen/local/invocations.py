@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
+from sagegen.local.capture import capture, wanted
 from sagegen.local.cloud import ACCOUNT
 from sagegen.local.front import Request, named
 from sagegen.local.hosting import Endpoint, Hosting
@@ -83,8 +84,12 @@ class Invocations:
         if len(content) > limits.INVOCATION_BYTES:
             text = f"the response is longer than {limits.INVOCATION_BYTES} bytes"
             raise model_error(endpoint, server, status, text)
+        kind = got.get("content-type", "application/octet-stream")
+        if config := wanted(endpoint):
+            sides = {"Input": (headers["content-type"], body), "Output": (kind, content)}
+            endpoint.cloud.begin(capture, endpoint, variant.name, config, headers, sides)
         answer = {
-            "Content-Type": got.get("content-type", "application/octet-stream"),
+            "Content-Type": kind,
             "x-Amzn-Invoked-Production-Variant": variant.name,
             "x-amzn-RequestId": identity(),
         }
@@ -96,6 +101,8 @@ class Invocations:
     def stream(self, name: str, request: Request) -> Answer:
         """InvokeEndpointWithResponseStream: the container's chunks as events, 8 minutes at most (S-22)."""
         endpoint, body, headers = self._prepare(name, request)
+        if endpoint.config.get("DataCaptureConfig", {}).get("EnableCapture"):
+            raise not_emulated("data capture of a response stream")
         headers["accept"] = request.headers.get("x-amzn-sagemaker-accept", "*/*")
         place = endpoint.server(headers.get("x-amzn-sagemaker-target-variant"))
         variant, server = place.__enter__()

@@ -37,6 +37,7 @@ class Options:
     port: int = 0
     json: bool = False
     state: Path | None = None
+    condition: tuple[str, ...] = ()
 
 
 def local(options: Options) -> int:
@@ -75,7 +76,7 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
 
     place = kept(options.state) if options.state else scratch()
     with place as folder, _laboratory(engine) as lab:
-        cloud = Cloud(lab, region)
+        cloud = Cloud(lab, region, options.condition)
         front = fronts.Front(cloud, log)
         account = Account(cloud, front, folder)
         try:

@@ -41,6 +41,9 @@ class TrainingJob:
         self.cloud, self.images, self.name = cloud, images, str(given["TrainingJobName"])
         self.storage = cloud.storage(given["RoleArn"])
         self._stop = threading.Event()
+        self._lines: list[str] = []
+        #: Whether a spot interruption may still come (T-62).
+        self._to_interrupt = "spot-kill" in cloud.conditions and given.get("EnableManagedSpotTraining", False)
         #: Set once the job has ended.
         self.ended = threading.Event()
         at = now()
@@ -109,17 +112,24 @@ class TrainingJob:
         image = self.images.find(record["AlgorithmSpecification"]["TrainingImage"])
         self._move("Downloading", "Downloading the training image")
         hosts = [f"algo-{number + 1}" for number in range(record["ResourceConfig"]["InstanceCount"])]
+        while self._is_interrupted(image.identity, hosts):
+            self._move("Interrupted", "The managed spot training instances were interrupted")
+            self._move("Starting", "Starting the training job")
+
+    def _is_interrupted(self, image: str, hosts: list[str]) -> bool:
+        """Run the job on new instances, to its end or to a spot interruption."""
+        record = self.record
         with ExitStack() as place:
             network = place.enter_context(self._network(len(hosts)))
             boxes = []
             for host in hosts:
                 if self._stop.is_set():
                     break
-                boxes.append(place.enter_context(self._container(image.identity, host, hosts, network)))
+                boxes.append(place.enter_context(self._container(image, host, hosts, network)))
             if self._stop.is_set():
                 self._move("Stopped", "Training job stopped", "Stopped")
-                return
-            record["TrainingStartTime"] = now()
+                return False
+            record.setdefault("TrainingStartTime", now())
             self._move("Training", "Training image download completed. Training in progress.")
             began = int(time.time())
             role = record["RoleArn"]
@@ -138,9 +148,13 @@ class TrainingJob:
             record["TrainingTimeInSeconds"] = record["BillableTimeInSeconds"] = seconds
             for log in logs:
                 log.close()
-            record["FinalMetricDataList"] = self._metrics([line for log in logs for line in log.lines])
+                self._lines += log.lines
+            if not exits:
+                return True
+            record["FinalMetricDataList"] = self._metrics(self._lines)
             record["TrainingEndTime"] = now()
             self._leave(boxes, hosts, exits, late)
+            return False
 
     @contextmanager
     def _network(self, hosts: int) -> Iterator[str | None]:
@@ -210,7 +224,10 @@ class TrainingJob:
                 box.detach("/bin/sh", "-c", platform.feeder())
 
     def _watch(self, boxes: list[Box]) -> tuple[list[Exit], bool]:
-        """Wait for every host's end. One that fails ends the others, and so do a stop and the time limit."""
+        """Wait for every host's end. One that fails ends the others, and so do a stop and the time limit.
+
+        Returns no end where a spot interruption came first.
+        """
         allowed = self.record["StoppingCondition"].get("MaxRuntimeInSeconds", DEFAULT_RUNTIME)
         end, saved = time.monotonic() + allowed, time.monotonic()
         while True:
@@ -222,16 +239,25 @@ class TrainingJob:
                 with ThreadPoolExecutor(len(boxes)) as pool:
                     list(pool.map(lambda box: box.stop(limits.STOP_TRAINING), boxes))
                 return [box.wait(10) for box in boxes], late and not failed and not self._stop.is_set()
+            if self._to_interrupt and any(box.names(self._checkpoints) for box in boxes):
+                self._to_interrupt = False
+                for box in boxes:
+                    box.signal("KILL")
+                    box.wait(10)
+                self._save(boxes)
+                return [], False
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save(boxes)
                 saved = time.monotonic()
 
+    @property
+    def _checkpoints(self) -> str:
+        return str(self.record.get("CheckpointConfig", {}).get("LocalPath", CHECKPOINTS))
+
     def _save(self, boxes: list[Box]) -> None:
         if checkpoints := self.record.get("CheckpointConfig"):
             for box in boxes:
-                data.upload(
-                    self.storage, box, checkpoints.get("LocalPath", CHECKPOINTS), checkpoints["S3Uri"]
-                )
+                data.upload(self.storage, box, self._checkpoints, checkpoints["S3Uri"])
 
     def _leave(self, boxes: list[Box], hosts: list[str], exits: list[Exit], late: bool) -> None:
         """Upload what the job left, and say how it ended."""

@@ -23,7 +23,7 @@ from sagegen.platform import limits, transform_environment
 from sagegen.platform.serving import STRATEGIES
 
 GROUP = "/aws/sagemaker/TransformJobs"
-TIMEOUT, RETRIES = 600, 3  # B-06
+RETRIES = 3  # B-06
 MOST_MEGABYTES = 100  # B-07
 READ = 2**20
 
@@ -147,7 +147,7 @@ class TransformJob:
         headers = {"Content-Type": asked.get("ContentType", "application/octet-stream")}
         headers |= {"Accept": output["Accept"]} if output.get("Accept") else {}
         client = record.get("ModelClientConfig", {})
-        seconds = float(client.get("InvocationsTimeoutInSeconds", TIMEOUT))
+        seconds = float(client.get("InvocationsTimeoutInSeconds", limits.TRANSFORM_INVOCATION))
         tries = 1 + int(client.get("InvocationsMaxRetries", RETRIES))
         lines = output.get("AssembleWith", "None") == "Line"
 

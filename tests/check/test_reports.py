@@ -11,7 +11,7 @@ import pytest
 
 from sagegen.check import core
 from sagegen.check.core import Outcome, Verdict
-from sagegen.check.reports import Report, formats, write
+from sagegen.check.reports import Report, formats, table, write
 
 LINE = "docker run --rm 'a|b' \x1b[31m & <tag>"
 OUTCOMES = list(Outcome)
@@ -68,6 +68,15 @@ def test_sarif_has_only_breaches_and_their_rules() -> None:
 
 def test_the_table_shows_how_to_reproduce() -> None:
     assert LINE.replace("\x1b", "") in render("table").replace("\x1b", "")
+
+
+def test_on_40_columns_the_table_cuts_no_title_and_no_finding() -> None:
+    lines = table.render(REPORT, 40).replace("\x00", "").splitlines()
+    tables = lines[: lines.index(next(line for line in lines if line.startswith(("WARN T", "FAIL T"))))]
+    assert max(map(len, tables)) <= 40
+    words = set(" ".join(tables).split())
+    for rule, verdict in REPORT.verdicts.items():
+        assert words >= {rule.id, *(w for w in rule.title.split() if len(w) < 20), verdict.text.split()[1]}
 
 
 def test_a_report_is_written_to_a_file(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from sagegen.check.core import Evidence, Outcome, Skip, Verdict
 from sagegen.check.endpoint import Startup
 from sagegen.check.jobs import Run
 from sagegen.check.limits import Limits
-from sagegen.check.probe import ENDLESS, Exchange
+from sagegen.check.probe import ENDLESS, Client, Exchange
 from sagegen.check.progress import Silent
 from sagegen.check.reports import Report
 from sagegen.check.rig import Payload, Rig
 from sagegen.check.run import Scheduler, look_again
-from sagegen.check.scenarios.batch import Transform, bodies
+from sagegen.check.scenarios.batch import POISON, TRANSFORM, Transform, bodies, send_records
 from sagegen.check.scenarios.cluster import CLUSTER, Cluster
 from sagegen.check.scenarios.image import IMAGE, Image
 from sagegen.check.scenarios.interruption import FINISHING, TERMINATED, Termination, goes_on, repeats
@@ -299,6 +299,39 @@ def test_the_line_of_a_batch_rule_makes_the_request_that_was_sent(number: int, t
     line = Transform(Startup("docker run"), payload, by_lines=True, content_type="text/csv").line(command)
     assert line.startswith(f"docker run # meanwhile: {command} | curl -i -H 'Content-Type: text/csv'")
     assert "--data-binary @- http://localhost:8080/invocations" in line
+
+
+class SlowServer(Client):
+    """Answers short requests. After a long one it is busy for longer than anybody waits here."""
+
+    def __init__(self) -> None:
+        self.busy = False
+
+    def ask(self, method: str, path: str, body: bytes = b"", *_: object, **__: object) -> Exchange:
+        records = len(body.splitlines())
+        self.busy = self.busy or records > 1000
+        if self.busy:
+            return Exchange(seconds=60.0, error="no complete answer within 60 s")
+        if POISON in body:
+            return Exchange(400)
+        return Exchange(200, b"1\n" * records, {"content-type": "text/csv"})
+
+
+def test_a_model_that_is_slow_and_right_is_told_of_the_settings_of_a_transform_job() -> None:
+    payload = Payload(b"1,2\n3,4\n", "text/csv")
+    parameters = Exchange(200, b'{"MaxConcurrentTransforms": 4, "MaxPayloadInMB": 6}')
+    found = Transform(Startup("", healthy_seconds=1.0), payload, parameters=parameters)
+    send_records(found, SlowServer(), payload)
+    good = Exchange(200, b"1\n1\n", {"content-type": "text/csv"})
+    evidence = serving(asked=Invocations(golden=good, repeated=[good]))
+    evidence.add(TRANSFORM, found)
+    ours = [rule for rule in core.rules() if rule.id[:2] == "B-" and rule.id not in ("B-02", "B-03")]
+    verdicts = {rule.id: rule.verdict(evidence) for rule in ours}
+    warned = {identity for identity, verdict in verdicts.items() if verdict.outcome is not Outcome.PASS}
+    assert warned == {"B-07", "B-09"}
+    for identity in warned:
+        assert verdicts[identity].outcome is Outcome.WARN
+        assert "600 s, or up to 3600 s with InvocationsTimeoutInSeconds" in verdicts[identity].text
 
 
 def made_up(identity: str, needs: core.Scenario[Any], judge: Callable[[Evidence], Verdict]) -> core.Rule:

@@ -333,12 +333,13 @@ def test_help_version_and_no_command(run):
     assert "No such command 'nwe'" in fails(run("nwe"), 2)
 
 
-def test_a_reader_that_leaves_is_no_error(here):
+@pytest.mark.parametrize("arguments, first", [(["list", "--json"], "{"), (["check", "--list"], "STATIC")])
+def test_a_reader_that_leaves_is_no_error(here, arguments, first):
     here.mkdir()
     done = subprocess.run(
-        ["bash", "-c", '"$@" | head -1', "-", *SAGEGEN, "list", "--json"],
+        ["bash", "-c", '"$@" | head -1', "-", *SAGEGEN, *arguments],
         capture_output=True,
         text=True,
         cwd=here,
     )
-    assert done.stdout.strip() == "{" and not done.stderr
+    assert done.stdout.strip() == first and not done.stderr

@@ -42,6 +42,23 @@ def test_a_path_that_is_too_long_is_one_line(run):
     assert "name the folder of a generated repository" in fails(run("update", 300 * "a"), 2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["matrix", "--json"],
+        ["matrix", "--html"],
+        ["matrix", "--full", "--proof"],
+        ["check", "image", "--json"],
+        ["check", "image", "--output"],
+    ],
+    ids=" ".join,
+)
+def test_a_report_that_could_not_be_written_is_refused_before_the_work(run, here, arguments):
+    no_engine = os.environ | {"DOCKER_HOST": "tcp://127.0.0.1:1"}
+    assert f"{here / 'missing'} is no folder" in fails(run(*arguments, "missing/report", env=no_engine), 2)
+    assert "is a directory" in fails(run(*arguments, ".", env=no_engine), 2)
+
+
 def test_a_terminal_that_closes_leaves_nothing(here):
     here.mkdir()
     code = f"""

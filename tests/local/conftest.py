@@ -31,7 +31,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     log = tmp_path_factory.mktemp("local") / "calls.json"
     with log.open("w") as calls:
         process = subprocess.Popen(
-            [*SAGEGEN, "local", "--json"], stdout=subprocess.PIPE, stderr=calls, text=True
+            [*SAGEGEN, "local", "--json", "--condition", "spot-kill"],
+            stdout=subprocess.PIPE,
+            stderr=calls,
+            text=True,
         )
         found = Emulator(process, log)
         document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})

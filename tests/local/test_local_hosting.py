@@ -232,6 +232,87 @@ def test_an_update_loses_no_request_and_one_that_fails_changes_nothing(account: 
     assert json.loads(account.ask(name, "who"))["who"] == ["new"]
 
 
+def test_a_canary_gets_its_share_first_and_an_alarm_takes_it_back(account: Account, local: Emulator) -> None:
+    name = account.endpoint(variant(account.model("old")))
+    old = account.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    new = account.config(variant(account.model("new")))
+    alarms = local.client("cloudwatch")
+    alarms.put_metric_alarm(AlarmName="errors", MetricName="Invocation5XXErrors", Namespace="AWS/SageMaker",
+                            Period=60, EvaluationPeriods=1, Threshold=1, Statistic="Sum",
+                            ComparisonOperator="GreaterThanThreshold")  # fmt: skip
+
+    def update(seconds: int) -> None:
+        canary = {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 25}}
+        account.sagemaker.update_endpoint(
+            EndpointName=name,
+            EndpointConfigName=new,
+            DeploymentConfig={
+                "BlueGreenUpdatePolicy": {
+                    "TrafficRoutingConfiguration": {**canary, "WaitIntervalInSeconds": seconds}
+                },
+                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]},
+            },
+        )
+
+    with Load(lambda: json.loads(account.ask(name, "who"))["who"][0]) as load:
+        update(300)
+        wait(lambda: load.answers["new"])
+        before = load.answers["old"]
+        wait(lambda: load.answers["new"] > 20)
+        assert load.answers["old"] - before > 20
+        alarms.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="many")
+        back = account.steady(name)
+        alarms.set_alarm_state(AlarmName="errors", StateValue="OK", StateReason="few")
+        update(0)
+        after = account.steady(name)
+    assert back["EndpointConfigName"] == old and "alarm errors" in back["FailureReason"]
+    assert after["EndpointConfigName"] == new and "FailureReason" not in after
+    assert set(load.answers) == {"old", "new"}
+    assert json.loads(account.ask(name, "who"))["who"] == ["new"]
+
+
+def test_captured_requests_and_answers_are_lines_in_s3(account: Account, local: Emulator) -> None:
+    where = f"s3://{BUCKET}/captured"
+    name = account.endpoint(
+        variant(account.model()),
+        DataCaptureConfig={
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": where,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+        },
+    )
+    account.ask(name, "a,b", ContentType="text/csv", CustomAttributes="of=ours", InferenceId="one")
+
+    def keys() -> list[str]:
+        found = local.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"captured/{name}/all/")
+        return [one["Key"] for one in found.get("Contents", ())]
+
+    (key,) = wait(keys)
+    line = json.loads(local.get(f"s3://{BUCKET}/{key}"))
+    at = line["eventMetadata"]["inferenceTime"]
+    assert key.startswith(f"captured/{name}/all/{at[:13].replace('-', '/').replace('T', '/')}/")
+    assert line["eventMetadata"]["customAttributes"] == ["of=ours"]
+    assert line["eventMetadata"]["inferenceId"] == "one"
+    assert line["captureData"] == {
+        "endpointInput": {
+            "observedContentType": "text/csv",
+            "mode": "INPUT",
+            "data": "a,b",
+            "encoding": "CSV",
+        },
+        "endpointOutput": {
+            "observedContentType": "text/plain",
+            "mode": "OUTPUT",
+            "data": "QSxC",
+            "encoding": "BASE64",
+        },
+    }
+    told = account.sagemaker.describe_endpoint(EndpointName=name)["DataCaptureConfig"]
+    assert (told["CaptureStatus"], told["CurrentSamplingPercentage"]) == ("Started", 100)
+
+
 def test_an_endpoint_that_does_not_come_up_fails_with_the_reason(account: Account, local: Emulator) -> None:
     name = f"endpoint-{next(NUMBER)}"
     config = account.config(variant(account.model(START="never")))

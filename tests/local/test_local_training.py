@@ -210,6 +210,29 @@ def test_a_name_that_is_taken_is_refused_by_the_cli_too(local: Emulator, image: 
     assert [one["TrainingJobName"] for one in json.loads(listed.stdout)["TrainingJobSummaries"]] == [name]
 
 
+def test_a_spot_interruption_on_demand_kills_a_job_once_and_its_checkpoints_come_back(
+    local: Emulator, image: str, name: str
+) -> None:
+    where = f"s3://{BUCKET}/{name}"
+    job = trained(
+        local,
+        image,
+        name,
+        hosts=2,
+        HyperParameters={"then": "wait-once"},
+        EnableManagedSpotTraining=True,
+        StoppingCondition={"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 300},
+        CheckpointConfig={"S3Uri": where},
+    )
+    words = [step["Status"] for step in job["SecondaryStatusTransitions"]]
+    again = ["Training", "Interrupted", "Starting", "Training"]
+    assert words == ["Starting", "Downloading", *again, "Uploading", "Completed"]
+    assert [one["epoch"] for one in seen(local, job).values()] == [3, 3]
+    assert local.get(f"{where}/epoch") == b"6"
+    starts = [line for line in local.logged("/aws/sagemaker/TrainingJobs", f"{name}/") if "starting" in line]
+    assert sorted(starts) == [f"starting at epoch {at} on algo-{host}" for at in (0, 3) for host in (1, 2)]
+
+
 def test_pages_of_a_list_are_all_of_it(local: Emulator) -> None:
     pages = local.client("sagemaker").get_paginator("list_training_jobs").paginate(MaxResults=2)
     names = [one["TrainingJobName"] for page in pages for one in page["TrainingJobSummaries"]]

@@ -14,6 +14,7 @@ from sagegen.check.reports import Report
 COLOURS = {Outcome.PASS: "green", Outcome.WARN: "yellow", Outcome.FAIL: "red", Outcome.SKIP: "bright_black"}
 
 WIDTH = 140
+NARROW = 80  # columns, below which a rule's title and what was found are no longer side by side
 
 
 def show(report: Report) -> None:
@@ -24,26 +25,28 @@ def show(report: Report) -> None:
     _print(report, console)
 
 
-def render(report: Report) -> str:
-    """The same as text."""
+def render(report: Report, width: int = WIDTH) -> str:
+    """The same as text, with tables so many columns wide."""
     buffer = io.StringIO()
-    _print(report, Console(file=buffer, width=WIDTH, highlight=False))
+    _print(report, Console(file=buffer, width=width, highlight=False))
     return buffer.getvalue()
 
 
 def _print(report: Report, console: Console) -> None:
     for area, verdicts in report.by_area().items():
         table = Table(title=area.upper(), title_justify="left", box=None, padding=(0, 1), show_header=False)
-        for _ in range(3):
+        wide = console.width >= NARROW
+        for _ in range(3 if wide else 2):
             table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for rule, verdict in verdicts.items():
             assert verdict.outcome
+            title = Text(rule.title)
+            found = Text(verdict.text, style="bright_black" if verdict.outcome is Outcome.SKIP else "")
             table.add_row(
                 Text(verdict.outcome, style=COLOURS[verdict.outcome]),
                 Text(rule.id),
-                Text(rule.title),
-                Text(verdict.text, style="bright_black" if verdict.outcome is Outcome.SKIP else ""),
+                *((title, found) if wide else (Text("\n").join([title, found]),)),
             )
         console.print(table)
         console.print()

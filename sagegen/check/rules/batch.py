@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 
-from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, passed, rule, skipped
+from sagegen.check.core import Area, Evidence, Skip, Verdict, broken, doubtful, passed, rule, skipped
 from sagegen.check.endpoint import LINES
 from sagegen.check.probe import Exchange
 from sagegen.check.scenarios.batch import TRANSFORM, Transform, claimed_bytes
 from sagegen.check.scenarios.invocations import lines
 from sagegen.check.scenarios.serving import SERVE
+from sagegen.platform import limits
 
 PAGE = "your-algorithms-batch-code"
 BATCH = "batch-transform"
+#: A slow model is not broken: how long a transform job waits is a setting of the job (B-06).
+SETTING = (
+    f"; a transform job waits {limits.TRANSFORM_INVOCATION:.0f} s, or up to {limits.TRANSFORM_MOST:.0f} s"
+    " with InvocationsTimeoutInSeconds; a smaller MaxPayloadInMB makes its requests smaller"
+)
 PAYLOAD_ADVICE = "needs records that the model answers – give some with --payload and --content-type text/csv"
 
 
@@ -118,8 +124,10 @@ def promised_payload(evidence: Evidence) -> Verdict:
         return skipped("no size is promised")
     evidence[SERVE].answered()
     answer, size = found.claimed, claimed_bytes(found.parameters)
+    line = found.line(f'yes "$(cat PAYLOAD)" | head -c {size}')
+    if answer and answer.late:
+        return doubtful(f"{size / 1e6:.0f} MB: {answer}{SETTING}", line, bytes=size)
     if answer is None or answer.status is None or answer.status in (413, 502, 503, 504):
-        line = found.line(f'yes "$(cat PAYLOAD)" | head -c {size}')
         return broken(f"{size / 1e6:.0f} MB: {answer}", line, bytes=size)
     return passed(f"{size / 1e6:.0f} MB: {answer}", bytes=size)
 
@@ -157,6 +165,8 @@ def chunked(evidence: Evidence) -> Verdict:
 def any_number(evidence: Evidence) -> Verdict:
     found = _records(evidence)
     for body in found.bodies:
+        if body.answer.late and body.records > 1:
+            return doubtful(f"{body.name}: {body.answer}{SETTING}", found.line(body.command))
         if not body.answer.ok and body.answer.status != 413:
             return broken(f"{body.name}: {body.answer}", found.line(body.command))
     return passed(f"up to {max(body.records for body in found.bodies)} records")

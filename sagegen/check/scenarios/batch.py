@@ -90,11 +90,12 @@ def TRANSFORM(rig: Rig, evidence: Evidence) -> Transform:
         client = Client(address, rig.limits.invocation, 150)
         found.parameters = client.ask("GET", "/execution-parameters", seconds=5)
         if rig.payload:
-            _records(found, client, rig.payload)
+            send_records(found, client, rig.payload)
         return found
 
 
-def _records(found: Transform, client: Client, payload: Payload) -> None:
+def send_records(found: Transform, client: Client, payload: Payload) -> None:
+    """Ask all that a transform job may ask, and note the answers in `found`."""
     kind = media_type(payload)
     found.by_lines = by_lines(payload) and bool(payload.body.strip())
     found.content_type = kind
@@ -102,14 +103,19 @@ def _records(found: Transform, client: Client, payload: Payload) -> None:
     def post(body: bytes, **more: str) -> Exchange:
         return client.ask("POST", "/invocations", body, headers(payload, **more))
 
-    for name, body, command in bodies(payload):
-        answer = post(body, Accept=kind)
-        found.bodies.append(Body(name, len(body.splitlines()), command, answer))
+    def send(name: str, body: bytes, command: str) -> None:
+        found.bodies.append(Body(name, len(body.splitlines()), command, post(body, Accept=kind)))
+
+    *few, many = bodies(payload)
+    for one in few:
+        send(*one)
     found.chunked = client.ask("POST", "/invocations", payload.body, headers(payload), chunked=True)
     if found.by_lines:
         record = payload.body.splitlines()[0]
         found.poisoned = post(b"\n".join([record, POISON, record]) + b"\n", Accept=kind)
         found.after_poison = post(payload.body)
+    # What a slow model may not answer in time comes last: it still works on it during what follows.
+    send(*many)
     if found.parameters and (size := claimed_bytes(found.parameters)):
         found.claimed = post(enlarged(payload, size))
 
