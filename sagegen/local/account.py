@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sagegen.local import logs, stacks
+from sagegen.local import logs
 from sagegen.local.asynchronous import Asynchronous
 from sagegen.local.autoscaling import Autoscaling
 from sagegen.local.cloud import Cloud
@@ -16,6 +16,7 @@ from sagegen.local.invocations import Invocations
 from sagegen.local.models import Models
 from sagegen.local.page import Page
 from sagegen.local.registry import Registry
+from sagegen.local.stacks import Stacks
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
 from sagegen.local.tuning import Tuning
@@ -33,11 +34,12 @@ class Account:
         self.hosting = Hosting(cloud, self.models)
         self.tuning = Tuning(cloud, self.training)
         self.transform = Transform(cloud, self.models)
+        self.stacks = Stacks(cloud)
         front.services["application-autoscaling"] = Autoscaling(self.hosting).handlers
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
         front.open += [self.registry.route, Page(self, front).route]
         front.signed += [
-            stacks.route,
+            self.stacks.route,
             logs.route,
             Asynchronous(self.hosting).route,
             Invocations(self.hosting).route,
