@@ -1,4 +1,4 @@
-"""The process of a Lambda function: it runs alone, with the function's own variables, and knows nothing of us.
+"""The process of a Lambda function: it runs alone, with the function's own variables.
 
 `python bootstrap.py FD HANDLER` reads one event a line, and answers one line each on the descriptor.
 """
@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 
 class Context:
     """What a handler is told of its invocation."""
 
-    def __init__(self, given):
+    def __init__(self, given: dict[str, Any]) -> None:
         self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
         self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
         self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
@@ -26,11 +27,13 @@ class Context:
         self.identity = self.client_context = None
         self._end = given["end"]
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
+        """Until its timeout."""
         return max(0, int(1000 * (self._end - time.time())))
 
 
-def failure(error, identity):
+def failure(error: Exception, identity: str) -> dict[str, Any]:
+    """What is told of an exception; it is logged, too."""
     trace = traceback.extract_tb(error.__traceback__)
     lines = [
         f'  File "{one.filename}", line {one.lineno}, in {one.name}\n    {one.line}\n' for one in trace[1:]
@@ -40,7 +43,7 @@ def failure(error, identity):
     return {"errorMessage": str(error), "errorType": kind, "requestId": identity, "stackTrace": lines}
 
 
-def load(name):
+def load(name: str) -> tuple[Any, dict[str, Any] | None]:
     """The handler, or what is told of every invocation where there is none."""
     module, _, attribute = name.rpartition(".")
     try:
@@ -66,9 +69,10 @@ def load(name):
         return None, failure(error, "")
 
 
-def main():
+def main() -> None:
+    """One event after the other, until there are no more."""
     out = os.fdopen(int(sys.argv[1]), "w")
-    events, sys.stdin = sys.stdin, open(os.devnull)
+    events, sys.stdin = sys.stdin, open(os.devnull)  # noqa: SIM115
     sys.path[0] = os.getcwd()
     handler = broken = None
     for line in events:

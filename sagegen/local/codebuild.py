@@ -11,6 +11,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class Build:
                 client.create_log_group(logGroupName=told["groupName"])
             client.create_log_stream(logGroupName=told["groupName"], logStreamName=told["streamName"])
         except ClientError as error:
-            text = f"Service role {role} does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams"
+            text = f"Service role {role} does not allow AWS CodeBuild to create CloudWatch Logs log streams"
             self._log = LogStream(self.cloud, told["groupName"], told["streamName"], role)
             return "ACCESS_DENIED", f"{text}. Error message: {error.response['Error']['Message']}"
         self._log = LogStream(self.cloud, told["groupName"], told["streamName"], role)
@@ -236,7 +237,7 @@ class Build:
             if part is None:
                 continue
             self._shell.run(f"export CODEBUILD_BUILD_SUCCEEDING={int(succeeding)}", quiet=True)
-            good = self._phase(name.upper(), lambda p=part: self._all(p))  # type: ignore[misc]
+            good = self._phase(name.upper(), partial(self._all, part))
             if not good and part.get("on-failure", "ABORT") == "CONTINUE" and self._shell.running:
                 good = True
             succeeding = succeeding and good
@@ -253,7 +254,8 @@ class Build:
                 text = f"Error while executing command: {command}. Reason: exit status {code}"
                 failure = "COMMAND_EXECUTION_ERROR", text
                 self._log.lines.append(
-                    f"[Container] {now():%Y/%m/%d %H:%M:%S} Command did not exit successfully {command} exit status {code}"
+                    f"[Container] {now():%Y/%m/%d %H:%M:%S} Command did not exit successfully {command} exit"
+                    f" status {code}"
                 )
                 break
         for command in map(_text, part.get("finally", ())):

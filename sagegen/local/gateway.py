@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
+from sagegen.local import rest
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.front import Request
 from sagegen.local.lambdas import Lambda
@@ -47,7 +48,26 @@ class Gateway:
             raise not_emulated(f"apigateway: {request.method} {request.path}")
         if TESTED.fullmatch(request.path) and request.method == "POST":
             raise not_emulated("apigateway:TestInvokeMethod")
+        if request.path == "/restapis" and request.method == "POST":
+            return self._create(request)
         return None
+
+    def _create(self, request: Request) -> Answer | None:
+        """CreateRestApi: moto forgets binaryMediaTypes, unless they come in an update."""
+        given = json.loads(request.reread() or b"{}")
+        for name in ("policy", "disableExecuteApiEndpoint", "cloneFrom"):
+            if given.get(name):
+                raise not_emulated(f"{name} of CreateRestApi")
+        if not (kinds := given.pop("binaryMediaTypes", None)):
+            return None
+        apis = self.cloud.client("apigateway")
+        try:
+            made = apis.create_rest_api(**given)
+            added = [{"op": "add", "path": f"/binaryMediaTypes/{kind.replace('/', '~1')}"} for kind in kinds]
+            found = {**made, **apis.update_rest_api(restApiId=made["id"], patchOperations=added)}
+        except (ClientError, ParamValidationError) as error:
+            raise Fault("BadRequestException", str(error)) from None
+        return rest.written("apigateway", "CreateRestApi", found)
 
     def route(self, request: Request) -> Answer | None:
         """/_aws/execute-api/API/STAGE/… and API.execute-api.…, signed or not."""
@@ -66,27 +86,28 @@ class Gateway:
             return _json(fault.status, {"message": fault.message}, fault.code)
 
     def _answer(self, request: Request, api: str, path: str) -> Answer:
-        stage, _, rest = path.lstrip("/").partition("/")
+        stage, _, left = path.lstrip("/").partition("/")
         apis = self.cloud.client("apigateway")
         try:
             deployed = apis.get_stage(restApiId=api, stageName=stage)
             found = apis.get_resources(restApiId=api, limit=500, embed=["methods"])["items"]
         except ClientError:
             raise Fault("ForbiddenException", "Forbidden", 403) from None
-        resource, words = _resource(found, "/" + rest)
+        resource, words = _resource(found, "/" + left)
         methods = (resource or {}).get("resourceMethods", {})
         method = methods.get(request.method) or methods.get("ANY")
         if not resource or not method:
             raise Fault("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
-        self._authorize(request, method, f"{api}/{stage}/{request.method}/{rest}")
+        self._authorize(request, method, f"{api}/{stage}/{request.method}/{left}")
         integration = method.get("methodIntegration") or {}
         if integration.get("type") != "AWS_PROXY" or not (target := URI.fullmatch(integration["uri"])):
             raise not_emulated("integrations other than AWS_PROXY with a Lambda function")
         body = request.body(BYTES)
         if body is None:
             raise Fault("RequestTooLargeException", "Request Too Long", 413)
-        event = self._event(request, body, api, stage, "/" + rest, resource["path"], words, deployed)
-        source = f"arn:aws:execute-api:{self.cloud.region}:{ACCOUNT}:{api}/{stage}/{request.method}{resource['path']}"
+        event = self._event(request, body, api, stage, "/" + left, resource["path"], words, deployed)
+        place = f"{api}/{stage}/{request.method}{resource['path']}"
+        source = f"arn:aws:execute-api:{self.cloud.region}:{ACCOUNT}:{place}"
         return self._through(target[1], source, event)
 
     def _authorize(self, request: Request, method: Mapping[str, Any], place: str) -> None:
@@ -203,11 +224,7 @@ def _resource(found: list[dict[str, Any]], path: str) -> tuple[dict[str, Any] | 
     """The resource that a path means: literal ones before those with words in braces."""
     wanted = path.rstrip("/") or "/"
     for one in sorted(found, key=lambda one: (one["path"].count("{"), "+" in one["path"])):
-        rule = re.sub(
-            r"\\\{(\w+)(\\\+)?\\\}",
-            lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})",
-            re.escape(one["path"]),
-        )
+        rule = rest.rule(one["path"])
         if words := re.fullmatch(rule, wanted):
             return one, {name: unquote(value) for name, value in words.groupdict().items()}
     return None, {}

@@ -38,9 +38,9 @@ OWN_MEMORY = 256 * 2**20
 CONCURRENCY = 16
 NAME = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:(\d{12}):function:)?([\w-]+)(?::([\w$-]+))?")
 PYTHON = re.compile(r"python3\.\d+")
-KNOWN = {"FunctionName", "Runtime", "Role", "Handler", "Code", "Description", "Timeout", "MemorySize", "Publish",
-         "PackageType", "Environment", "Tags", "Architectures", "TracingConfig", "EphemeralStorage",
-         "LoggingConfig", "SnapStart"}  # fmt: skip
+KNOWN = {"FunctionName", "Runtime", "Role", "Handler", "Code", "Description", "Timeout", "MemorySize",
+         "Publish", "PackageType", "Environment", "Tags", "Architectures", "TracingConfig",
+         "EphemeralStorage", "LoggingConfig", "SnapStart"}  # fmt: skip
 SETTINGS = ("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "Environment")
 TAIL = 4096
 
@@ -320,9 +320,9 @@ class Lambda:
         for name in (given.get("Environment") or {}).get("Variables", {}):
             if name.startswith("AWS_") or name in ("_HANDLER", "LAMBDA_TASK_ROOT"):
                 raise wrong(
-                    "Lambda was unable to configure your environment variables because the environment variables"
-                    f" you have provided contains reserved keys that are currently not supported for modification."
-                    f" Reserved keys used in this request: {name}"
+                    "Lambda was unable to configure your environment variables because the environment"
+                    " variables you have provided contains reserved keys that are currently not supported for"
+                    f" modification. Reserved keys used in this request: {name}"
                 )
         if "Role" in given:
             try:
@@ -340,15 +340,13 @@ class Lambda:
                 ) from None
         if "S3Bucket" in code and not code.get("S3ObjectVersion"):
             try:
-                return (
-                    self.cloud.storage()
-                    .client.get_object(Bucket=code["S3Bucket"], Key=code["S3Key"])["Body"]
-                    .read()
-                )  # type: ignore[no-any-return]
+                found = self.cloud.client("s3").get_object(Bucket=code["S3Bucket"], Key=code["S3Key"])
+                return bytes(found["Body"].read())
             except ClientError as error:
                 told = error.response["Error"]
                 raise wrong(
-                    f"Error occurred while GetObject. S3 Error Code: {told['Code']}. S3 Error Message: {told['Message']}"
+                    f"Error occurred while GetObject. S3 Error Code: {told['Code']}. S3 Error Message:"
+                    f" {told['Message']}"
                 ) from None
         raise not_emulated("code other than ZipFile, S3Bucket and S3Key")
 
@@ -358,7 +356,8 @@ class Lambda:
         for name in ("Runtime", "Handler"):
             if not given.get(name):
                 raise wrong(
-                    "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+                    "Runtime and Handler are mandatory parameters for functions created with deployment"
+                    " packages."
                 )
         parts = NAME.fullmatch(given["FunctionName"])
         assert parts

@@ -60,7 +60,8 @@ class StepFunctions:
         except Fault as fault:
             raise Fault(
                 "AccessDeniedException",
-                f"Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the provided role. {fault.message}",
+                "Neither the global service principal states.amazonaws.com, nor the regional one is"
+                f" authorized to assume the provided role. {fault.message}",
             ) from None
         tasks = ServiceTasks(self.cloud, self.policies, given["roleArn"])
         for resource in resources(definition):
@@ -96,7 +97,8 @@ class StepFunctions:
         if not given.keys() & {"definition", "roleArn", "loggingConfiguration", "tracingConfiguration"}:
             raise Fault(
                 "MissingRequiredParameter",
-                "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified",
+                "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration"
+                " must be specified",
             )
         record = {**old, **given, "revisionId": str(uuid.uuid4())}
         self._judge(record, record["stateMachineArn"])
@@ -160,7 +162,7 @@ class StepFunctions:
         """As DescribeExecution has it."""
         record, execution = found
         done = execution.ended.is_set()
-        more = {}
+        more: dict[str, Any] = {}
         if done and execution.status == "SUCCEEDED":
             more = {"output": json.dumps(execution.output), "outputDetails": {"included": True}}
         elif done:

@@ -15,9 +15,7 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
 
 STEP = re.compile(r"\.([^.\[\]*?@()'\"\s]+)|\['([^']*)'\]|\[\"([^\"]*)\"\]|\[(-?\d+)\]")
-TOKEN = re.compile(
-    r"\s*(?:('(?:[^'\\]|\\.)*')|(-?\d+(?:\.\d+)?)|([(),])|((?:[^\s,()'\[]|\[[^\]]*\])+))"
-)
+TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|\\.)*')|(-?\d+(?:\.\d+)?)|([(),])|((?:[^\s,()'\[]|\[[^\]]*\])+))")
 HASHES = {"MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512"}
 
 
@@ -67,10 +65,10 @@ def find(path: str, data: Any, context: Mapping[str, Any]) -> Any:
         if not found and "*" not in path and ":" not in path and "?" not in path and ".." not in path:
             raise NoValue(f"The JSONPath '{path}' could not be found in the input '{json.dumps(data)}'")
         return found
-    value = data
+    value: Any = data
     for step in way:
         try:
-            if isinstance(step, int) != isinstance(value, list) or isinstance(value, str):
+            if isinstance(value, list) != isinstance(step, int):
                 raise KeyError(step)
             value = value[step]
         except (KeyError, IndexError, TypeError):
@@ -88,7 +86,7 @@ def put(path: str, data: Any, value: Any) -> Any:
     if not isinstance(data, dict):
         raise NoValue(f"The ResultPath '{path}' cannot be applied to the input '{json.dumps(data)}'")
     copied = json.loads(json.dumps(data))
-    at = copied
+    at: Any = copied
     for step in way[:-1]:
         if isinstance(at, dict):
             at = at.setdefault(step, {})
@@ -96,7 +94,7 @@ def put(path: str, data: Any, value: Any) -> Any:
             at = at[step]
         else:
             raise NoValue(f"The ResultPath '{path}' cannot be applied to the input")
-    last = way[-1]
+    last: Any = way[-1]
     if not isinstance(at, dict) and not (isinstance(at, list) and isinstance(last, int) and last < len(at)):
         raise NoValue(f"The ResultPath '{path}' cannot be applied to the input")
     at[last] = value

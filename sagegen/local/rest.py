@@ -14,7 +14,12 @@ from sagegen.local.wire import Answer, Fault, Handler, identity, judge, model, n
 if TYPE_CHECKING:
     from sagegen.local.front import Request
 
-WORD = re.compile(r"\{(\w+)(\+?)\}")
+WORD = re.compile(r"\\\{(\w+)(\\\+)?\\\}")
+
+
+def rule(path: str) -> str:
+    """The expression of a path with words in braces; one with + spans slashes."""
+    return WORD.sub(lambda word: f"(?P<{word[1]}>{'.+' if word[2] else '[^/]+'})", re.escape(path))
 
 
 @functools.cache
@@ -24,16 +29,14 @@ def _paths(service: str) -> list[tuple[str, re.Pattern[str], str]]:
     for name in model(service).operation_names:
         http = model(service).operation_model(name).http
         path = http["requestUri"].split("?")[0].rstrip("/")
-        rule = WORD.sub(lambda word: f"(?P<{word[1]}>{'.+' if word[2] else '[^/]+'})", re.escape(path).replace(
-            r"\{", "{").replace(r"\}", "}").replace(r"\+", "+"))  # fmt: skip
-        found.append((http["method"], re.compile(rule + "/?"), name))
+        found.append((http["method"], re.compile(rule(path) + "/?"), name))
     return sorted(found, key=lambda one: one[1].pattern.count("(?P<"))
 
 
 def operation(service: str, method: str, path: str) -> tuple[str, dict[str, str]]:
     """What a request asks for, and the words of its path; ("", {}) where the service has no such path."""
-    for verb, rule, name in _paths(service):
-        if verb == method and (words := rule.fullmatch(path)):
+    for verb, known, name in _paths(service):
+        if verb == method and (words := known.fullmatch(path)):
             return name, {key: unquote(value) for key, value in words.groupdict().items()}
     return "", {}
 
@@ -54,7 +57,7 @@ def call(service: str, handlers: Mapping[str, Handler], request: Request, invali
     except Fault as fault:
         raise Fault(invalid, fault.message) from fault
     found = handlers[name](given) or {}
-    return _written(shapes.output_shape, found, shapes.http.get("responseCode", 200))
+    return written(service, name, found)
 
 
 def _read(shape: Any, request: Request, words: Mapping[str, str], limit: int) -> dict[str, Any]:
@@ -81,7 +84,10 @@ def _read(shape: Any, request: Request, words: Mapping[str, str], limit: int) ->
     return given
 
 
-def _written(shape: Any, found: Mapping[str, Any], status: int) -> Answer:
+def written(service: str, name: str, found: Mapping[str, Any]) -> Answer:
+    """The answer of an operation."""
+    described = model(service).operation_model(name)
+    shape, status = described.output_shape, described.http.get("responseCode", 200)
     headers = {"Content-Type": "application/json", "x-amzn-RequestId": identity()}
     if not shape:
         return Answer(status, b"", headers)

@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class Tasks(Protocol):
         """The result of a task. Raises Failure."""
 
 
-# --- judging -------------------------------------------------------------------------------------------------
+# --- judging ------------------------------------------------------------------------------------------------
 
 
 def judged(text: str, resource: Callable[[str], str | None]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _rule(rule: Mapping[str, Any], bad: Callable[[str], Malformed]) -> None:
         raise bad(str(error)) from None
 
 
-# --- running -------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 
 
 class Execution:
@@ -310,8 +310,10 @@ class Execution:
                         return result, catcher["Next"]
                 raise
         if len(json.dumps(result)) > DATA_BYTES:
-            text = f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
-            raise Failure("States.DataLimitExceeded", text)
+            text = (
+                f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes"
+            )
+            raise Failure("States.DataLimitExceeded", f"{text} service limit.")
         self.event(f"{kind}StateExited", name=name, output=json.dumps(result))
         return result, target
 
@@ -347,7 +349,7 @@ class Execution:
             result = self._map(state, data, context)
         if "ResultSelector" in state:
             result = self._filled(state["ResultSelector"], result, context, "ResultSelector")
-        output = self._result(state.get("ResultPath", "$"), raw if kind in ("Map",) else raw, result)
+        output = self._result(state.get("ResultPath", "$"), raw, result)
         return self._at(state.get("OutputPath", "$"), output, context), target
 
     def _map(self, state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> list[Any]:
@@ -365,7 +367,9 @@ class Execution:
             most = self._at(state["MaxConcurrencyPath"], data, context)
         return self._several(work, most)
 
-    def _several(self, work: list[tuple[Mapping[str, Any], Any, Mapping[str, Any]]], most: int) -> list[Any]:
+    def _several(
+        self, work: Sequence[tuple[Mapping[str, Any], Any, Mapping[str, Any]]], most: int
+    ) -> list[Any]:
         if not work:
             return []
         with ThreadPoolExecutor(min(most or 40, 40, len(work))) as pool:
@@ -456,8 +460,8 @@ class Execution:
         except NoValue as error:
             if operator == "IsPresent":
                 return not wanted
-            text = f"Invalid path '{rule['Variable']}': The choice state's condition path references an invalid value."
-            raise Failure("States.Runtime", text) from error
+            text = "The choice state's condition path references an invalid value."
+            raise Failure("States.Runtime", f"Invalid path '{rule['Variable']}': {text}") from error
         if operator == "IsPresent":
             return bool(wanted)
         if operator.endswith("Path"):
@@ -473,8 +477,13 @@ def _compared(operator: str, value: Any, wanted: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     text = isinstance(value, str)
     stamp = text and bool(TIMESTAMP.fullmatch(value))
-    kinds = {"IsNull": value is None, "IsNumeric": number, "IsString": text, "IsBoolean": isinstance(value, bool),
-             "IsTimestamp": stamp}  # fmt: skip
+    kinds = {
+        "IsNull": value is None,
+        "IsNumeric": number,
+        "IsString": text,
+        "IsBoolean": isinstance(value, bool),
+        "IsTimestamp": stamp,
+    }
     if operator in kinds:
         return kinds[operator] is bool(wanted)
     if operator == "BooleanEquals":

@@ -1,4 +1,4 @@
-"""What tasks of state machines may do: call services, as the machine's role, and wait for what they started."""
+"""Tasks of state machines: they call services with the machine's role, and wait for what they start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -232,10 +233,8 @@ class ServiceTasks:
         except (Stopped, Overdue, Failure) as ending:
             if not isinstance(ending, Failure) or ending.error == "States.Timeout":
                 name = {"id": identity} if service == "codebuild" else {waited.member: identity}
-                try:
+                with suppress(Failure):  # it has ended, or the role may not stop it
                     self._ask(service, waited.stop, name, lambda e: _optimized(service, e))
-                except Failure:
-                    pass  # it has ended, or the role may not stop it
             raise
 
 
@@ -263,7 +262,7 @@ def _optimized(service: str, error: ClientError) -> Failure:
 
 
 def _of_sdk(service: str, error: ClientError) -> Failure:
-    """An error of an aws-sdk integration: errors that the service's model does not have carry its own name."""
+    """An error of an aws-sdk integration; those that the model does not have bear the service's name."""
     code, text, about = _told(error)
     name = model(service).service_id.replace(" ", "")
     known = {shape.name for shape in model(service).error_shapes} | {
@@ -271,7 +270,8 @@ def _of_sdk(service: str, error: ClientError) -> Failure:
     }
     word = code if code in known else name
     word = word if word.endswith("Exception") else f"{word}Exception"
-    cause = f"{text} (Service: {name}, Status Code: {about['HTTPStatusCode']}, Request ID: {about.get('RequestId')})"
+    status, identity = about["HTTPStatusCode"], about.get("RequestId")
+    cause = f"{text} (Service: {name}, Status Code: {status}, Request ID: {identity})"
     return Failure(f"{name}.{word}", cause)
 
 

@@ -113,7 +113,8 @@ def test_a_build_pushes_an_image_into_the_registry(local: Emulator, builds: Any)
     steps = "".join(f"      - {command}\n" for command in commands)
     source(local, f"version: 0.2\nphases:\n  build:\n    commands:\n{steps}")
     build = run(builds)
-    assert build["buildStatus"] == "SUCCEEDED", local.logged("/aws/codebuild/proj", build["logs"]["streamName"])
+    stream = build["logs"]["streamName"]
+    assert build["buildStatus"] == "SUCCEEDED", local.logged("/aws/codebuild/proj", stream)
     (image,) = local.client("ecr").describe_images(repositoryName="built")["imageDetails"]
     assert image["imageTags"] == ["1"]
     # Without PrivilegedMode there is no engine.
