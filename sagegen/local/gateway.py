@@ -63,7 +63,10 @@ class Gateway:
         apis = self.cloud.client("apigateway")
         try:
             made = apis.create_rest_api(**given)
-            added = [{"op": "add", "path": f"/binaryMediaTypes/{kind.replace('/', '~1')}"} for kind in kinds]
+            added = [
+                {"op": "add", "path": f"/binaryMediaTypes/{kind.replace('/', '~1')}", "value": kind}
+                for kind in kinds
+            ]
             found = {**made, **apis.update_rest_api(restApiId=made["id"], patchOperations=added)}
         except (ClientError, ParamValidationError) as error:
             raise Fault("BadRequestException", str(error)) from None

@@ -641,8 +641,7 @@ def _make_api(calls: Calls, given: Properties) -> Made:
 API = Kind(
     _make_api,
     remover("apigateway", "DeleteRestApi", "restApiId"),
-    frozenset(("Name", "Description", "EndpointConfiguration", "BinaryMediaTypes", "Policy",
-               "DisableExecuteApiEndpoint", "Tags")),
+    frozenset(("Name", "Description", "EndpointConfiguration", "BinaryMediaTypes", "Tags")),
     name="Name",
     longest=255,
 )  # fmt: skip
