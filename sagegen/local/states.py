@@ -8,12 +8,13 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from sagegen.local import paths
 from sagegen.local.cloud import now
+from sagegen.local.graphs import targets
 from sagegen.local.paths import Malformed, NoValue
 
 COMMON = {"Type", "Comment", "InputPath", "OutputPath", "Next", "End"}
@@ -92,7 +93,7 @@ def _states(machine: Mapping[str, Any], where: str, resource: Callable[[str], st
         if name in reached:
             continue
         reached.add(name)
-        for target in _targets(states[name]):
+        for target in targets(states[name]):
             if target not in states:
                 raise Malformed(
                     f"MISSING_TRANSITION_TARGET: Missing 'Next' target: {target} at {where}/States/{name}"
@@ -102,14 +103,6 @@ def _states(machine: Mapping[str, Any], where: str, resource: Callable[[str], st
         _state(name, state, f"{where}/States/{name}", resource)
         if name not in reached:
             raise Malformed(f'UNREACHABLE_STATE: State "{name}" is not reachable at {where}/States/{name}')
-
-
-def _targets(state: Mapping[str, Any]) -> Iterator[str]:
-    for one in (state, *state.get("Choices", ()), *state.get("Catch", ())):
-        if "Next" in one:
-            yield one["Next"]
-    if "Default" in state:
-        yield state["Default"]
 
 
 def _state(name: str, state: Any, where: str, resource: Callable[[str], str | None]) -> None:

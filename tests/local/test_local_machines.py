@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +97,9 @@ def test_data_flows_as_the_language_says(local: Emulator, run: Run) -> None:
     assert made.pop("text").startswith("second of ")
     assert made == {"one": "first", "all": ["first", "second"], "sum": 5}
     assert found["output"]["both"] == {"left": 1, "right": 1}
+    with urllib.request.urlopen(local.exports["AWS_ENDPOINT_URL"], timeout=10) as page:
+        shown = page.read().decode()
+    assert "<svg" in shown and ">Choose</text>" in shown and found["name"] in shown
 
 
 def test_each_item_of_a_map_has_its_index(run: Run) -> None:
