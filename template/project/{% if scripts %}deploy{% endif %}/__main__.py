@@ -30,7 +30,7 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in VERBS.items():
         one = verbs.add_parser(verb, help=text, description=text)
-        one.add_argument("--dry-run", action="store_true", help="show every call with its request, and change nothing")
+        one.add_argument("--dry-run", action="store_true", help="show each call's request, change nothing")
         one.add_argument("--yes", action="store_true", help="start what costs money without a question")
         if verb == "train":
             one.add_argument("--retry", action="store_true", help="train once more after a job that failed")
@@ -45,7 +45,8 @@ def main() -> int:
     args = parser.parse_args()
     module = importlib.import_module(f"deploy.{'asynchronous' if args.verb == 'async' else args.verb}")
     try:
-        print(module.run(Aws(read(), args.dry_run, args.yes), args))
+        said = module.run(Aws(read(), args.dry_run, args.yes), args)
+        print("dry run: nothing was changed" if args.dry_run else said)
     except Refusal as refusal:
         print(f"deploy {args.verb}: {refusal}", file=sys.stderr)
         return 1

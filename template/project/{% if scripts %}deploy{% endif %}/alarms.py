@@ -9,34 +9,42 @@ from deploy.calls import Aws
 def requests(aws: Aws) -> dict[str, dict[str, Any]]:
     """{name: request}. An endpoint that scales to zero or has no instances cannot be unwell."""
     settings, name, mode = aws.settings["alarms"], aws.settings["name"], aws.settings["hosting"]["mode"]
-    variant = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "main"}]
-    common = {
-        "Dimensions": variant,
-        "Period": 300,
-        "EvaluationPeriods": 1,
-        "AlarmActions": [settings["sns_topic"]] if settings["sns_topic"] else [],
+    service, host, more, less = (
+        "AWS/SageMaker",
+        "/aws/sagemaker/Endpoints",
+        "GreaterThanOrEqualTo",
+        "LessThanOrEqualTo",
+    )
+    p99 = {"ExtendedStatistic": "p99"}
+    table = [
+        ("5xx", service, "Invocation5XXErrors", {"Statistic": "Sum"}, more, settings["errors_5xx"]),
+        ("slow", service, "ModelLatency", p99, more, settings["latency_ms"] * 1000),
+        # Every instance reports each minute: no report is no instance.
+        ("unhealthy", host, "CPUUtilization", {"Statistic": "SampleCount"}, less, 0),
+    ]
+    wanted = {"batch": 0, "realtime": 3}.get(mode, 2)
+    return {
+        f"{name}-{kind}": {
+            "AlarmName": f"{name}-{kind}",
+            "Namespace": namespace,
+            "MetricName": metric,
+            **statistic,
+            "Threshold": threshold,
+            "ComparisonOperator": f"{compare}Threshold",
+            "TreatMissingData": "breaching" if compare == less else "notBreaching",
+            "Dimensions": [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "main"}],
+            "Period": 300,
+            "EvaluationPeriods": 1,
+            "AlarmActions": [settings["sns_topic"]] if settings["sns_topic"] else [],
+        }
+        for kind, namespace, metric, statistic, compare, threshold in table[:wanted]
     }
-    found: dict[str, dict[str, Any]] = {}
-    if mode != "batch":
-        found["5xx"] = {"Namespace": "AWS/SageMaker", "MetricName": "Invocation5XXErrors", "Statistic": "Sum",
-                        "Threshold": settings["errors_5xx"]}  # fmt: skip
-        found["slow"] = {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", "ExtendedStatistic": "p99",
-                         "Threshold": settings["latency_ms"] * 1000}  # fmt: skip
-    if mode == "realtime":  # its instances report each minute
-        found["unhealthy"] = {"Namespace": "/aws/sagemaker/Endpoints", "MetricName": "CPUUtilization",
-                              "Statistic": "SampleCount", "Threshold": 0}  # fmt: skip
-    for kind, request in found.items():
-        low = kind == "unhealthy"
-        request["ComparisonOperator"] = "LessThanOrEqualToThreshold" if low else "GreaterThanOrEqualToThreshold"
-        request["TreatMissingData"] = "breaching" if low else "notBreaching"
-        request |= {"AlarmName": f"{name}-{kind}", **common}
-    return {request["AlarmName"]: request for request in found.values()}
 
 
 def put(aws: Aws, wanted: dict[str, dict[str, Any]]) -> None:
     """Create the alarms, or change them where the settings have changed."""
     digest = hashlib.sha256(repr((wanted, aws.settings["tags"])).encode()).hexdigest()
     if aws.ledger.facts.get("alarms") != digest:
-        for name, request in wanted.items():
-            aws.change(f"alarm {name}", "cloudwatch", "put_metric_alarm", ("delete_alarms", {"AlarmNames": [name]}), **request)
+        for request in wanted.values():
+            aws.change("cloudwatch", "put_metric_alarm", **request)
         aws.ledger.note(alarms=digest)

@@ -19,13 +19,14 @@ def run(aws: Aws, args: Namespace) -> str:
 
 def answer(aws: Aws, file: Path, accept: str) -> bytes:
     """The answer of an asynchronous endpoint. Raises Refusal with the model's reason."""
+    name = aws.settings["name"]
     prefix = f"async/input/{digest([file], file.parent)}/"
     aws.own_prefix(prefix)
     uri = aws.put(file, prefix + file.name)
-    sent = aws.ask("sagemaker-runtime", "invoke_endpoint_async", EndpointName=aws.settings["name"],
-                   InputLocation=uri, ContentType=type_of(file), Accept=accept)  # fmt: skip
+    request = {"EndpointName": name, "InputLocation": uri, "ContentType": type_of(file), "Accept": accept}
+    sent = aws.ask("sagemaker-runtime", "invoke_endpoint_async", **request)
     if sent is None:
-        raise Refusal(f"there is no endpoint {aws.settings['name']} in service – 'make deploy', 'make status'")
+        raise Refusal(f"there is no endpoint {name} in service – 'make deploy', 'make status'")
     places = [sent["OutputLocation"], sent.get("FailureLocation")]
     deadline = time.monotonic() + 3600
     while time.monotonic() < deadline:
@@ -34,7 +35,8 @@ def answer(aws: Aws, file: Path, accept: str) -> bytes:
             if found := aws.ask("s3", "get_object", Bucket=bucket, Key=key):
                 body: bytes = found["Body"].read()
                 if place != places[0]:
-                    raise Refusal(f"the model refused {file.name}: {body.decode(errors='replace')[:300].strip()}")
+                    why = body.decode(errors="replace")[:300].strip()
+                    raise Refusal(f"the model refused {file.name}: {why}")
                 return body
         time.sleep(min(1, aws.settings["poll_seconds"]))
     raise Refusal(f"no answer to {file.name} after an hour – 'make logs'")

@@ -1,4 +1,4 @@
-"""Every call to AWS: checked against AWS's own model, shown, written into the ledger, and explained if it fails."""
+"""Every call to AWS: checked against AWS's own model, shown, recorded in the ledger, explained if it fails."""
 
 import json
 import os
@@ -29,8 +29,26 @@ WAYS_OUT = {
     r"Throttl|TooManyRequests": "AWS asks for patience: run this again in a minute",
 }  # fmt: skip
 MISSING = r"NotFound|NoSuch|does not exist|Could not find|not exist|404|ValidationError.*Stack|No scal"
-#: Parts of requests whose KmsKeyId encrypts a disk, and not objects in S3.
-DISK_KEYS = ("VolumeKmsKeyId", "CreateEndpointConfigInput.KmsKeyId")
+TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+#: What removes what a call made, and the members that name it. What uses comes before what is used.
+UNDO = {
+    "put_scaling_policy": ("delete_scaling_policy", ("PolicyName", *TARGET)),
+    "register_scalable_target": ("deregister_scalable_target", TARGET[1:] + TARGET[:1]),
+    "put_metric_alarm": ("delete_alarms", ("AlarmName",)),
+    "create_hyper_parameter_tuning_job": (
+        "stop_hyper_parameter_tuning_job",
+        ("HyperParameterTuningJobName",),
+    ),
+    "create_training_job": ("stop_training_job", ("TrainingJobName",)),
+    "create_transform_job": ("stop_transform_job", ("TransformJobName",)),
+    "create_endpoint": ("delete_endpoint", ("EndpointName",)),
+    "create_endpoint_config": ("delete_endpoint_config", ("EndpointConfigName",)),
+    "create_model": ("delete_model", ("ModelName",)),
+    "(log group)": ("delete_log_group", ("logGroupName",)),
+    "(objects)": ("delete_objects", ("Bucket", "Prefix")),
+    "(image)": ("batch_delete_image", ("repositoryName", "imageIds")),
+    "create_stack": ("delete_stack", ("StackName",)),
+}
 
 
 class Aws:
@@ -100,26 +118,29 @@ class Aws:
                     return None
             raise
 
-    def change(
-        self, what: str, service: str, operation: str, undo: tuple[str, dict[str, Any]] | None = None, **request: Any
-    ) -> Any:
-        """Make a call that changes something. `undo` is what removes it: the ledger has it before the call."""
+    def change(self, service: str, operation: str, **request: Any) -> Any:
+        """Make a call that changes something. What it makes is in the ledger before the call."""
         request = self.complete(service, operation, request)
         self.check(service, operation, request)
+        undo, members = UNDO.get(operation, ("", [one for one in request if one.endswith("Name")]))
+        what = f"{operation.partition('_')[2].replace('_', ' ')} {request[members[0]]}"
+        removal = {member: request[member] for member in members}
+        if undo == "delete_alarms":
+            removal = {"AlarmNames": [request["AlarmName"]]}
         if self.dry_run:
             shown = json.dumps(request, indent=2, default=lambda value: f"<{type(value).__name__}>")
-            print(f"{service}.{operation}  # {what}\n{shown}")
+            print(f"{service}.{operation}\n{shown}")
             return {}
-        new = undo is not None and self.ledger.begin(what, service, *undo)
+        new = undo and self.ledger.begin(what, service, undo, removal)
         try:
             answer = self._send(service, operation, request)
         except Refusal as refusal:
             if new and isinstance(refusal.__cause__, exceptions.ClientError):
                 self.ledger.forget(what)  # AWS refused: nothing was made
             raise
-        if undo is not None:
+        if undo:
             self.ledger.made(what)
-        print(what)
+        print(f"{operation.partition('_')[0]:8}  {what}")
         return answer
 
     def _send(self, service: str, operation: str, request: Mapping[str, Any]) -> Any:
@@ -131,15 +152,11 @@ class Aws:
             way = way or ("use another name in deploy/settings.toml" if "lready exist" in message else "")
             said = " ".join(f"{operation}: {message or code}".split()).rstrip(".")
             raise Refusal(said + (f" – {way}" if way else f" ({code})")) from error
-        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as error:
-            raise Refusal(f"{error} – run 'aws configure' or 'aws sso login', or set AWS_PROFILE") from error
-        except (exceptions.TokenRetrievalError, exceptions.UnauthorizedSSOTokenError) as error:
-            raise Refusal(f"your AWS session has expired: run 'aws sso login' ({error})") from error
-        except exceptions.HTTPClientError as error:
-            said = " ".join(str(error).split())
-            raise Refusal(f"{operation}: {said} – check network, proxy and region {self.region}") from error
         except exceptions.BotoCoreError as error:
-            raise Refusal(f"{operation}: {' '.join(str(error).split())}") from error
+            way = "run 'aws configure' or 'aws sso login', or set AWS_PROFILE"
+            if isinstance(error, exceptions.HTTPClientError):
+                way = f"check network, proxy and the region {self.region}"
+            raise Refusal(f"{operation}: {' '.join(str(error).split())} – {way}") from error
 
     def _shape(self, service: str, operation: str) -> Any:
         meta = self.client(service).meta
@@ -149,12 +166,12 @@ class Aws:
         """Judge a request by AWS's own model, as AWS would. Raises Refusal with the member's name."""
         shape = self._shape(service, operation)
         report = ParamValidator().validate(request, shape)
-        found = [" ".join(report.generate_report().split())] if report.has_errors() else [*problems(shape, request)]
+        found = " ".join(report.generate_report().split()) or next(problems(shape, request), "")
         if found:
-            raise Refusal(f"{operation}: {found[0]} – see deploy/settings.toml")
+            raise Refusal(f"{operation}: {found} – see deploy/settings.toml")
 
     def complete(self, service: str, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The request with the tags, keys, network and isolation of the settings, wherever it has such members."""
+        """The request with the settings' tags, keys, network and isolation, wherever it has such members."""
         return self._complete(self._shape(service, operation), request)
 
     def _complete(self, shape: Any, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,16 +214,17 @@ class Aws:
             try:
                 self.client("s3").upload_file(str(file), self.bucket, key, ExtraArgs=extra)
             except boto3.exceptions.S3UploadFailedError as error:
-                self.ask("s3", "head_bucket", Bucket=self.bucket)
-                raise Refusal(f"{' '.join(str(error).split())} – run 'make up', or see your rights") from error
+                raise Refusal(
+                    f"{error} – run 'make up', or name your bucket in deploy/settings.toml"
+                ) from error
         return f"s3://{self.bucket}/{key}"
 
     def own_prefix(self, prefix: str) -> str:
         """Write into the ledger that everything below the prefix is this repository's; its URI."""
         uri = f"s3://{self.bucket}/{prefix}"
-        if not self.dry_run:
-            self.ledger.begin(f"objects {uri}", "s3", "delete_objects", {"Bucket": self.bucket, "Prefix": prefix})
-            self.ledger.made(f"objects {uri}")
+        removal = {"Bucket": self.bucket, "Prefix": prefix}
+        self.ledger.begin(f"objects {uri}", "s3", "delete_objects", removal)
+        self.ledger.made(f"objects {uri}")
         return uri
 
     def keys(self, prefix: str, bucket: str = "") -> dict[str, int]:
@@ -236,7 +254,7 @@ class Aws:
     def confirm(self, instance: str, count: int, what: str) -> None:
         """Say what an hour costs, and ask. Raises Refusal unless the answer is yes."""
         price = self.settings["prices"].get(instance)
-        cost = f"{price * count:.2f} an hour" if price else "a price that [prices] of deploy/settings.toml does not know"
+        cost = f"{price * count:.2f} an hour" if price else "a price that is not under [prices]"
         print(f"{what} runs on {count} {instance}, for {cost}.")
         if self.yes or self.dry_run:
             return
@@ -247,7 +265,7 @@ class Aws:
 
 
 def problems(shape: Any, value: Any, path: str = "") -> Iterator[str]:
-    """What AWS's model has against a value whose types are right: enumerations, patterns, lengths and bounds."""
+    """What AWS's model has against a value whose types are right: choices, patterns, lengths and bounds."""
     limits, kind = shape.metadata, shape.type_name
     if kind == "structure":
         for name, member in value.items():
@@ -271,7 +289,7 @@ def problems(shape: Any, value: Any, path: str = "") -> Iterator[str]:
 
 
 class Ledger:
-    """What was made, with the call that removes it, and what verbs found out. One file per account and region."""
+    """What was made, with the call that removes it, and what verbs found out; per account and region."""
 
     def __init__(self, file: Path, frozen: bool) -> None:
         self._file, self._frozen = file, frozen
@@ -305,5 +323,6 @@ class Ledger:
             return
         self._file.parent.mkdir(exist_ok=True)
         new = self._file.with_suffix(".new")
-        new.write_text(json.dumps({"facts": self.facts, "entries": self.entries}, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"facts": self.facts, "entries": self.entries}, indent=1)
+        new.write_text(f"{text}\n", encoding="utf-8")
         os.replace(new, self._file)

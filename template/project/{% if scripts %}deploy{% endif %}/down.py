@@ -4,16 +4,11 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from deploy.calls import Aws
+from deploy.calls import UNDO, Aws
 from deploy.deploy import endpoint
 from deploy.settings import Refusal
 
-#: What uses goes before what is used. The newest of a kind goes first.
-ORDER = (
-    "delete_scaling_policy", "deregister_scalable_target", "delete_alarms", "stop_hyper_parameter_tuning_job",
-    "stop_training_job", "stop_transform_job", "delete_endpoint", "delete_endpoint_config", "delete_model",
-    "delete_log_group", "delete_objects", "batch_delete_image", "delete_stack",
-)  # fmt: skip
+ORDER = [undo for undo, _ in UNDO.values()]
 
 
 def run(aws: Aws, args: Namespace) -> str:
@@ -31,18 +26,15 @@ def run(aws: Aws, args: Namespace) -> str:
                 raise
             left.append(f"{what}: {refusal}")
             continue
-        if not aws.dry_run:
-            aws.ledger.forget(what)
-            print(f"removed  {what}")
+        aws.ledger.forget(what)
+        print(f"removed  {what}")
     for line in left:
         print(f"left     {line}")
-    if aws.dry_run:
-        return f"would remove {len(entries)} things"
     if left:
         raise Refusal(f"{len(left)} things are left: see above, then 'make down' once more")
     aws.ledger.facts.clear()
     aws.ledger.save()
-    return f"down: {len(entries)} things are removed; records of jobs and their log lines stay, and cost next to nothing"
+    return f"down: {len(entries)} things are removed; records and logs of jobs stay, and cost next to nothing"
 
 
 def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> str:
@@ -84,11 +76,11 @@ def _stopped(aws: Aws, operation: str, request: dict[str, Any]) -> str:
 def _in_use(aws: Aws) -> str:
     """Why the stack cannot go: its bucket or repository has what is not this repository's."""
     if not aws.settings["bucket"] and (others := aws.keys("")):
-        return f"s3://{aws.bucket} has {len(others)} objects that are not from here, such as {next(iter(others))}"
+        return f"s3://{aws.bucket} has {len(others)} objects from elsewhere, such as {next(iter(others))}"
     images = aws.ask("ecr", "list_images", repositoryName=aws.settings["name"]) or {"imageIds": []}
     made = aws.ledger.facts.get("parameters", {}).get("CreateRepository") == "true"
     if made and images["imageIds"]:
-        return f"the repository {aws.settings['name']} has {len(images['imageIds'])} images that are not from here"
+        return f"ECR's {aws.settings['name']} has {len(images['imageIds'])} images from elsewhere"
     return ""
 
 

@@ -4,9 +4,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from local_test.compare import same
+
 from deploy.calls import Aws
 from deploy.settings import ROOT, Refusal
-from local_test.compare import same
 
 PAYLOADS = ROOT / "local_test/payloads"
 #: As in local_test/predict.sh.
@@ -60,8 +61,8 @@ def ask(aws: Aws, file: Path, accept: str) -> tuple[bytes, str]:
         from deploy.asynchronous import answer
 
         return answer(aws, file, accept), ""
-    found = aws.ask("sagemaker-runtime", "invoke_endpoint", EndpointName=name, Body=body,
-                    ContentType=type_of(file), Accept=accept)  # fmt: skip
+    request = {"EndpointName": name, "Body": body, "ContentType": type_of(file), "Accept": accept}
+    found = aws.ask("sagemaker-runtime", "invoke_endpoint", **request)
     if found is None:
         raise Refusal(f"there is no endpoint {name} in service – 'make deploy', 'make status'")
     return found["Body"].read(), found.get("CustomAttributes", "")

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from deploy.calls import Aws
-from deploy.deploy import endpoint, switch
+from deploy.deploy import endpoint, serves, switch
 from deploy.settings import Refusal
 
 
@@ -13,9 +13,7 @@ def run(aws: Aws, args: Namespace) -> str:
     if len(history) < 2 or not endpoint(aws):
         raise Refusal("there is nothing to go back to: no model was deployed before this one – 'make status'")
     found = switch(aws, history[-2])
-    if aws.dry_run:
-        return f"would go back to {history[-2]}"
-    if not found or found["EndpointConfigName"] != history[-2] or found["EndpointStatus"] != "InService":
-        raise Refusal(f"going back failed: {(found or {}).get('FailureReason', 'the endpoint is gone')} – 'make logs'")
+    if not aws.dry_run and not serves(found, history[-2]):
+        raise Refusal(f"going back failed: {(found or {}).get('FailureReason', 'it is gone')} – 'make logs'")
     aws.ledger.note(history=history[:-1])
     return f"rolled back: {aws.settings['name']} serves {history[-2]}"

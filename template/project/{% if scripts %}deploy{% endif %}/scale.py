@@ -1,4 +1,4 @@
-"""`scale`: as many instances as the load needs, by invocations per instance, or by what waits in the queue."""
+"""`scale`: as many instances as the load needs, by invocations or by what waits in the queue."""
 
 from argparse import Namespace
 from typing import Any
@@ -24,12 +24,13 @@ def run(aws: Aws, args: Namespace) -> str:
     if aws.ledger.facts.get("scale") == [scale, hosting["mode"]]:
         return f"nothing to do: {name} scales"
     aws.confirm(hosting["instance_type"], scale["max_instances"], f"At most, the endpoint {name}")
-    aws.change(f"scaling of {name}", "application-autoscaling", "register_scalable_target",
-               ("deregister_scalable_target", target),
-               MinCapacity=scale["min_instances"], MaxCapacity=scale["max_instances"], **target)  # fmt: skip
+    bounds = {"MinCapacity": scale["min_instances"], "MaxCapacity": scale["max_instances"]}
+    aws.change("application-autoscaling", "register_scalable_target", **target, **bounds)
     policy: dict[str, Any] = {"TargetValue": float(scale["target"])}
     if hosting["mode"] == "realtime":
-        policy["PredefinedMetricSpecification"] = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        policy["PredefinedMetricSpecification"] = {
+            "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+        }
     else:
         policy["CustomizedMetricSpecification"] = {
             "MetricName": "ApproximateBacklogSizePerInstance",
@@ -45,19 +46,33 @@ def run(aws: Aws, args: Namespace) -> str:
 
 
 def _put(aws: Aws, target: dict[str, str], name: str, kind: str, **policy: Any) -> Any:
-    undo = ("delete_scaling_policy", {"PolicyName": name, **target})
-    return aws.change(f"scaling policy {name}", "application-autoscaling", "put_scaling_policy", undo,
-                      PolicyName=name, PolicyType=kind, **target, **policy)  # fmt: skip
+    request = {"PolicyName": name, "PolicyType": kind, **target, **policy}
+    return aws.change("application-autoscaling", "put_scaling_policy", **request)
 
 
 def _from_zero(aws: Aws, name: str, target: dict[str, str]) -> None:
     """Without instances nothing measures the queue per instance: an alarm brings the first one."""
     step = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
-    steps = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [step], "MetricAggregationType": "Average"}
-    policy = _put(aws, target, "from-zero", "StepScaling", StepScalingPolicyConfiguration={**steps, "Cooldown": 300})
-    alarm = f"{name}-waiting"
-    aws.change(f"alarm {alarm}", "cloudwatch", "put_metric_alarm", ("delete_alarms", {"AlarmNames": [alarm]}),
-               AlarmName=alarm, Namespace="AWS/SageMaker", MetricName="HasBacklogWithoutCapacity", Statistic="Average",
-               Dimensions=[{"Name": "EndpointName", "Value": name}], Period=60, EvaluationPeriods=2, Threshold=1,
-               ComparisonOperator="GreaterThanOrEqualToThreshold", TreatMissingData="missing",
-               AlarmActions=[policy["PolicyARN"]] if policy else [])  # fmt: skip
+    steps = {
+        "AdjustmentType": "ChangeInCapacity",
+        "StepAdjustments": [step],
+        "MetricAggregationType": "Average",
+    }
+    policy = _put(
+        aws, target, "from-zero", "StepScaling", StepScalingPolicyConfiguration={**steps, "Cooldown": 300}
+    )
+    aws.change(
+        "cloudwatch",
+        "put_metric_alarm",
+        AlarmName=f"{name}-waiting",
+        Namespace="AWS/SageMaker",
+        MetricName="HasBacklogWithoutCapacity",
+        Statistic="Average",
+        Dimensions=[{"Name": "EndpointName", "Value": name}],
+        Period=60,
+        EvaluationPeriods=2,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        TreatMissingData="missing",
+        AlarmActions=[policy["PolicyARN"]] if policy else [],
+    )

@@ -13,7 +13,8 @@ def run(aws: Aws, args: Namespace) -> str:
     found = endpoint(aws) if aws.ledger.entries else None
     if not found:
         return f"{len(aws.ledger.entries)} things are there, and no endpoint: nothing costs by the hour"
-    print(f"endpoint {found['EndpointName']}: {found['EndpointStatus']} {found.get('FailureReason', '')}".rstrip())
+    state = f"{found['EndpointStatus']} {found.get('FailureReason', '')}".rstrip()
+    print(f"endpoint {found['EndpointName']}: {state}")
     cost = ""
     for variant in found.get("ProductionVariants", ()):
         count, kind = variant.get("CurrentInstanceCount"), aws.settings["hosting"]["instance_type"]

@@ -15,36 +15,33 @@ def run(aws: Aws, args: Namespace) -> str:
     request = request_of(aws)
     name = name_of(aws, request)
     found = _describe(aws, name)
-    if args.retry and found and found["TrainingJobStatus"] in ("Failed", "Stopped"):
-        attempt = 2
-        while (found := _describe(aws, f"{name}-{attempt}")) and found["TrainingJobStatus"] in ("Failed", "Stopped"):
-            attempt += 1
-        name = f"{name}-{attempt}"
+    first, attempt = name, 1
+    while args.retry and found and found["TrainingJobStatus"] in ("Failed", "Stopped"):
+        attempt += 1
+        name = f"{first}-{attempt}"
+        found = _describe(aws, name)
     folder = aws.own_prefix(f"training/{name}/")
     if not found:
         resources = request["ResourceConfig"]
         aws.confirm(resources["InstanceType"], resources["InstanceCount"], "The training job")
-        checkpoints = {"S3Uri": f"{folder}checkpoints/"}
         aws.change(
-            f"training job {name}",
             "sagemaker",
             "create_training_job",
-            ("stop_training_job", {"TrainingJobName": name}),
             TrainingJobName=name,
             OutputDataConfig={"S3OutputPath": f"s3://{aws.bucket}/training"},
-            CheckpointConfig=checkpoints,
+            CheckpointConfig={"S3Uri": f"{folder}checkpoints/"},
             **request,
         )
-        found = None
     found = aws.wait(name, lambda: _describe(aws, name), "TrainingJobStatus")
     if found and found["TrainingJobStatus"] != "Completed":
         reason = found.get("FailureReason", f"it is {found['TrainingJobStatus']}")
         for line in tail(aws, "/aws/sagemaker/TrainingJobs", name, 10):
             print(f"  {line}")
-        way = "change the model, the data or the hyperparameters; 'make train-job ARGS=--retry' tries the same once more"
+        way = "change the model, the data or the hyperparameters, or 'make train-job ARGS=--retry'"
         raise Refusal(f"the job {name} failed: {' '.join(reason.split())} – {way}")
-    metrics = " ".join(f"{m['MetricName']}={m['Value']:.4g}" for m in (found or {}).get("FinalMetricDataList", ()))
-    aws.ledger.note(artifact=found["ModelArtifacts"]["S3ModelArtifacts"] if found else f"{folder}output/model.tar.gz")
+    found = found or {"ModelArtifacts": {"S3ModelArtifacts": f"{folder}output/model.tar.gz"}}
+    metrics = " ".join(f"{m['MetricName']}={m['Value']:.4g}" for m in found.get("FinalMetricDataList", ()))
+    aws.ledger.note(artifact=found["ModelArtifacts"]["S3ModelArtifacts"])
     return f"trained: {name} {metrics}".rstrip()
 
 
@@ -85,8 +82,8 @@ def request_of(aws: Aws) -> dict[str, Any]:
 
 def name_of(aws: Aws, *content: Any) -> str:
     """The name of what has this content: `my-model-0123456789`, at most 63 characters with an attempt."""
-    digest = hashlib.sha256(json.dumps([content, aws.settings["security"]], sort_keys=True).encode()).hexdigest()
-    return f"{aws.settings['name'][:44]}-{digest[:10]}"
+    text = json.dumps([content, aws.settings["security"]], sort_keys=True)
+    return f"{aws.settings['name'][:44]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def _describe(aws: Aws, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from deploy.calls import Aws
 from deploy.deploy import create_model, model_of
@@ -44,13 +45,14 @@ def run(aws: Aws, args: Namespace) -> str:
         "TransformResources": {"InstanceType": kind, "InstanceCount": hosting["instance_count"]},
     }
     name = name_of(aws, request)
-    undo = ("stop_transform_job", {"TransformJobName": name})
-    if not aws.ask("sagemaker", "describe_transform_job", TransformJobName=name):
+
+    def describe() -> Any:
+        return aws.ask("sagemaker", "describe_transform_job", TransformJobName=name)
+
+    if not describe():
         aws.confirm(kind, hosting["instance_count"], "The transform job")
-        aws.change(f"transform job {name}", "sagemaker", "create_transform_job", undo, TransformJobName=name, **request)
-    found = aws.wait(
-        name, lambda: aws.ask("sagemaker", "describe_transform_job", TransformJobName=name), "TransformJobStatus"
-    )
+        aws.change("sagemaker", "create_transform_job", TransformJobName=name, **request)
+    found = aws.wait(name, describe, "TransformJobStatus")
     if found and found["TransformJobStatus"] != "Completed":
         reason = found.get("FailureReason", found["TransformJobStatus"])
         raise Refusal(f"{name} failed: {reason} – 'make logs ARGS={name}'")

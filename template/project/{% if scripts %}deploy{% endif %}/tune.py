@@ -15,7 +15,7 @@ def run(aws: Aws, args: Namespace) -> str:
     metrics = [one["Name"] for one in aws.fact("metrics", "upload", [])]
     metric = settings["metric"] or next(iter(metrics), "")
     if not aws.dry_run and (not ranges or metric not in metrics):
-        raise Refusal(f"src/model.py declares no bounds in Hyperparameters, or {metric or 'no metric'} not in METRICS")
+        raise Refusal("src/model.py must give Hyperparameters bounds, and METRICS the metric to tune for")
     job = request_of(aws)
     tuned = {one["Name"] for found in ranges.values() for one in found}
     job["StaticHyperParameters"] = {k: v for k, v in job.pop("HyperParameters").items() if k not in tuned}
@@ -40,10 +40,8 @@ def run(aws: Aws, args: Namespace) -> str:
         count = resources["InstanceCount"] * settings["parallel_jobs"]
         aws.confirm(resources["InstanceType"], count, f"Tuning with {settings['jobs']} jobs")
         aws.change(
-            f"tuning job {name}",
             "sagemaker",
             "create_hyper_parameter_tuning_job",
-            ("stop_hyper_parameter_tuning_job", {"HyperParameterTuningJobName": name}),
             HyperParameterTuningJobName=name,
             HyperParameterTuningJobConfig=config,
             TrainingJobDefinition=job,
@@ -52,7 +50,7 @@ def run(aws: Aws, args: Namespace) -> str:
     if aws.dry_run:
         return f"would tune {', '.join(tuned) or 'what src/model.py bounds'}"
     if not (best := (found or {}).get("BestTrainingJob")):
-        raise Refusal(f"{name} has no best job: {(found or {}).get('FailureReason', 'see its jobs')} – 'make logs'")
+        raise Refusal(f"{name} has no best job: {(found or {}).get('FailureReason', 'see its jobs')}")
     job = aws.ask("sagemaker", "describe_training_job", TrainingJobName=best["TrainingJobName"])
     aws.ledger.note(artifact=job["ModelArtifacts"]["S3ModelArtifacts"])
     values = " ".join(f"{key}={value}" for key, value in best["TunedHyperParameters"].items())

@@ -15,8 +15,8 @@ def run(aws: Aws, args: Namespace) -> str:
     parameters = _parameters(aws, stack)
     digest = hashlib.sha256(repr((template, parameters)).encode()).hexdigest()[:12]
     found = _find(aws, stack)
-    if found and stack not in str(aws.ledger.entries.keys()):
-        raise Refusal(f"a stack {stack} exists, and not from here – use another name in deploy/settings.toml")
+    if found and f"stack {stack}" not in aws.ledger.entries:
+        raise Refusal(f"a stack {stack} exists, and is not from here – change name in deploy/settings.toml")
     if found and aws.ledger.facts.get("stack") == digest and found["StackStatus"].endswith("_COMPLETE"):
         return f"nothing to do: the stack {stack} is up"
     request: dict[str, Any] = {
@@ -25,12 +25,11 @@ def run(aws: Aws, args: Namespace) -> str:
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM"],
     }
-    undo = ("delete_stack", {"StackName": stack})
     if not found:
-        aws.change(f"stack {stack}", "cloudformation", "create_stack", undo, **request)
+        aws.change("cloudformation", "create_stack", **request)
     elif aws.ledger.facts.get("stack"):
         try:
-            aws.change(f"stack {stack}", "cloudformation", "update_stack", undo, **request)
+            aws.change("cloudformation", "update_stack", **request)
         except Refusal as refusal:
             if "No updates" not in str(refusal):
                 raise
@@ -50,7 +49,7 @@ def _parameters(aws: Aws, stack: str) -> dict[str, str]:
     if not kept:
         repository = aws.ask("ecr", "describe_repositories", repositoryNames=[name])
         if not settings["bucket"] and aws.ask("s3", "head_bucket", Bucket=aws.bucket) is not None and not own:
-            raise Refusal(f"the bucket {aws.bucket} exists – name it as bucket in deploy/settings.toml if it is yours")
+            raise Refusal(f"s3://{aws.bucket} exists – if it is yours, name it in deploy/settings.toml")
         kept = {"CreateRepository": str(repository is None or own).lower()}
         aws.ledger.note(parameters=kept)
     keys = [

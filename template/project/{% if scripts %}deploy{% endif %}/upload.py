@@ -1,6 +1,5 @@
 """`upload`: the image to ECR and the training data to S3, each under the hash of what it is made from."""
 
-import gzip
 import hashlib
 import json
 import os
@@ -56,16 +55,18 @@ def _image(aws: Aws) -> str:
     sources = [path for source in SOURCES for path in files(ROOT / source)]
     tag = f"src-{digest(sources, ROOT, *options)}"
     if not (known := _pushed(aws, tag)):
-        command = ["bash", "build_and_push.sh", "--region", aws.region, "--account", aws.account, "--tag", tag]
+        command = ["bash", "build_and_push.sh", "--region", aws.region, "--account", aws.account]
+        command += ["--tag", tag, "--", *options]
         if aws.dry_run:
-            print(shlex.join([*command, "--", *options]))
+            print(shlex.join(command))
             return f"{aws.account}.dkr.ecr.{aws.region}.amazonaws.com/{name}@sha256:{'0' * 64}"
         undo = {"repositoryName": name, "imageIds": [{"imageTag": tag}]}
-        aws.ledger.begin(f"image {name}:{tag}", "ecr", "batch_delete_image", undo)
-        done = subprocess.run([*command, "--", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        what = f"image {name}:{tag}"
+        aws.ledger.begin(what, "ecr", "batch_delete_image", undo)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise Refusal("the image was not pushed: see above")
-        aws.ledger.made(f"image {name}:{tag}")
+        aws.ledger.made(what)
         _question(aws, done.stdout.strip(), tag)
         known = _pushed(aws, tag)
     domain = "amazonaws.com.cn" if aws.region.startswith("cn-") else "amazonaws.com"
@@ -74,8 +75,9 @@ def _image(aws: Aws) -> str:
 
 def _pushed(aws: Aws, tag: str) -> str:
     """The digest of the image with this tag; empty if ECR has none, or its metrics are not known."""
-    found = aws.ask("ecr", "describe_images", repositoryName=aws.settings["name"], imageIds=[{"imageTag": tag}])
-    return str(found["imageDetails"][0]["imageDigest"]) if found and aws.ledger.facts.get("asked") == tag else ""
+    name, known = aws.settings["name"], aws.ledger.facts.get("asked") == tag
+    found = aws.ask("ecr", "describe_images", repositoryName=name, imageIds=[{"imageTag": tag}])
+    return str(found["imageDetails"][0]["imageDigest"]) if found and known else ""
 
 
 def _question(aws: Aws, image: str, tag: str) -> None:
@@ -103,7 +105,7 @@ def _folder(aws: Aws, folder: Path, prefix: str) -> str:
 
 
 def _artifact(aws: Aws, folder: Path) -> str:
-    """Pack a model that is trained already, the same bytes for the same files; its URI."""
+    """Pack a model that is trained already; its URI."""
     if not (paths := files(folder)):
         raise Refusal(f"{folder.relative_to(ROOT)} has no files – see data.artifact in deploy/settings.toml")
     prefix = f"artifacts/{digest(paths, folder)}/"
@@ -111,12 +113,9 @@ def _artifact(aws: Aws, folder: Path) -> str:
     key = f"{prefix}model.tar.gz"
     if key not in aws.keys(prefix):
         with tempfile.NamedTemporaryFile(suffix=".tar.gz") as packed:
-            with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream, tarfile.open(fileobj=stream, mode="w") as t:
+            with tarfile.open(fileobj=packed, mode="w:gz") as archive:
                 for path in paths:
-                    entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
-                    entry.size, entry.mode = path.stat().st_size, 0o644
-                    with path.open("rb") as file:
-                        t.addfile(entry, file)
+                    archive.add(path, path.relative_to(folder).as_posix())
             packed.flush()
             aws.put(Path(packed.name), key)
     return f"s3://{aws.bucket}/{key}"
