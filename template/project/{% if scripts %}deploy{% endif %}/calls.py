@@ -1,4 +1,4 @@
-"""Every call to AWS: checked against AWS's own model, shown, recorded in the ledger, explained if it fails."""
+"""Every call to AWS: checked against AWS's model, shown, recorded in the ledger, explained if it fails."""
 
 import json
 import os
@@ -154,7 +154,7 @@ class Aws:
             raise Refusal(said + (f" – {way}" if way else f" ({code})")) from error
         except exceptions.BotoCoreError as error:
             way = "run 'aws configure' or 'aws sso login', or set AWS_PROFILE"
-            if isinstance(error, exceptions.HTTPClientError):
+            if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
                 way = f"check network, proxy and the region {self.region}"
             raise Refusal(f"{operation}: {' '.join(str(error).split())} – {way}") from error
 

@@ -4,6 +4,8 @@ import json
 from argparse import Namespace
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from deploy.calls import UNDO, Aws
 from deploy.deploy import endpoint
 from deploy.settings import Refusal
@@ -22,8 +24,8 @@ def run(aws: Aws, args: Namespace) -> str:
                 left.append(f"{what}: {reason}")
                 continue
         except Refusal as refusal:
-            if "Connect" in str(refusal) or "credentials" in str(refusal) or "expired" in str(refusal):
-                raise
+            if not isinstance(refusal.__cause__, ClientError):
+                raise  # no network, no credentials: the next would fail as well
             left.append(f"{what}: {refusal}")
             continue
         aws.ledger.forget(what)
