@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ OTHER_ANSWERS = {
     "base_image_name": {"base_image": "custom", "base_image_name": "python:3.13-slim-bookworm"},
     "aws_region": {"aws_region": "eu-central-1"},
     "github_actions": {"github_actions": False},
+    "deploy": {"deploy": "none"},
+    "hosting": {"hosting": "serverless"},
+    "training_instance_type": {"training_instance_type": "ml.m7i.xlarge"},
+    "hosting_instance_type": {"hosting_instance_type": "ml.c7i.xlarge"},
+    "notebooks": {"notebooks": True},
 }
 
 
@@ -161,3 +167,47 @@ def test_no_rendered_line_is_left_over_from_the_template(trees):
         for path, (_, content) in files.items():
             for mark in (b"{%", b"%}", b"_copier"):
                 assert mark not in content or path == "README.md", f"{mark!r} in {name}/{path}"
+
+
+INSTANCES = {
+    "training_instance_type": ["TrainingInstanceType"],
+    "hosting_instance_type": ["ProductionVariantInstanceType", "TransformInstanceType"],
+}
+
+
+@pytest.mark.parametrize("question", INSTANCES)
+def test_aws_knows_every_instance_type_that_can_be_chosen(question):
+    from botocore.session import get_session
+
+    model = get_session().get_service_model("sagemaker")
+    offered = catalogue.questions()[question]["choices"].values()
+    possible = {one["value"] for one in offered if "linux/arm64" not in one["validator"]}
+    assert len(possible) > 5
+    for shape in INSTANCES[question]:
+        assert possible <= set(model.shape_for(shape).enum)
+
+
+@pytest.mark.parametrize(
+    "answers,says",
+    [
+        ({"device": "gpu", "training_instance_type": "ml.m5.large"}, "has no GPU, and the image is for GPU"),
+        ({"hosting_instance_type": "ml.g5.xlarge"}, "leaves idle: choose ml.m5.large"),
+        ({"hosting_instance_type": "ml.m6g.large"}, "is linux/arm64, and the image is built for linux/amd64"),
+        ({"device": "gpu", "hosting": "serverless"}, "serverless endpoints have no GPU: choose realtime"),
+    ],
+)
+def test_an_instance_that_cannot_run_the_image_is_refused_with_what_can(answers, says, tmp_path):
+    with pytest.raises(SagegenError) as refusal:
+        render(tmp_path / "refused", answers)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize("hosting", catalogue.choices("hosting"))
+def test_settings_hold_what_the_kind_of_hosting_needs_and_nothing_else(hosting, tmp_path):
+    render(tmp_path / "one", {"hosting": hosting})
+    settings = tomllib.loads((tmp_path / "one/deploy/settings.toml").read_text())
+    assert settings["hosting"]["mode"] == hosting
+    assert ("instance_type" in settings["hosting"]) == (hosting != "serverless")
+    assert ("memory_mb" in settings["hosting"]) == (hosting == "serverless")
+    assert ("scale" in settings) == (hosting in ("realtime", "async"))
+    assert ("alarms" in settings) == (hosting != "batch")
