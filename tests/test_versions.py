@@ -73,7 +73,7 @@ def test_every_pin_of_every_combination_is_moved(versions: ModuleType) -> None:
         for requirement in [*c.context["requirements"], *c.context["st"]["requirements"]]
     ]
     assert {re.split(r"[\[=]", pin)[0].lower() for pin in pins} <= known
-    assert {"uv", "ruff", "pydantic", "pyarrow", "pillow"} <= known
+    assert {"uv", "ruff", "boto3", "pydantic", "pyarrow", "pillow"} <= known
 
 
 def test_every_bound_has_a_reason_and_holds_now(versions: ModuleType) -> None:
