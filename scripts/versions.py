@@ -67,7 +67,7 @@ def groups(root: Path) -> Iterator[Group]:
         spec = yaml.safe_load(path.read_text())
         yield Group(f"serving {path.parent.name}", "3.11", pins(spec["requirements"], path) + shared)
     deploy = "template/project/{% if scripts %}requirements-deploy.txt{% endif %}"
-    for file in ("template/project/requirements-dev.txt", deploy, "template/project/Dockerfile.jinja"):
+    for file in ("template/project/requirements-dev.txt.jinja", deploy, "template/project/Dockerfile.jinja"):
         lines = tuple((file, line) for line in (root / file).read_text().splitlines() if PIN.search(line))
         yield Group(file, "3.11", lines)
 
