@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -187,8 +188,10 @@ class Function:
             raise wrong(
                 "Could not unzip uploaded file. Please check your file, then try to upload again."
             ) from None
-        self.content, self.folder, self.code = content, folder, code
+        old, self.content, self.folder, self.code = self.folder, content, folder, code
         self.renew()
+        if old != Path():
+            shutil.rmtree(old, ignore_errors=True)
 
     def renew(self) -> None:
         """What runs next runs anew."""
@@ -236,7 +239,10 @@ class Function:
             revision = self.revision
             worker = self._idle.pop() if self._idle else None
         try:
-            worker = worker or Worker(self, self.cloud, self.processes)
+            try:
+                worker = worker or Worker(self, self.cloud, self.processes)
+            except OSError as error:
+                raise Fault("ServiceException", f"the function cannot be started: {error}", 500) from None
             try:
                 failure, result = worker.run(event, identity, float(self.settings["Timeout"]))
             except Ended as error:
@@ -409,6 +415,7 @@ class Lambda:
         with self._lock:
             self.functions.pop(function.name, None)
         function.renew()
+        shutil.rmtree(function.folder, ignore_errors=True)
 
     def reserve(self, given: dict[str, Any]) -> dict[str, Any]:
         """PutFunctionConcurrency."""

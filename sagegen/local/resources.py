@@ -717,7 +717,9 @@ def _make_deployment(calls: Calls, given: Properties) -> Made:
 def _remove_deployment(calls: Calls, made: Made, given: Properties) -> None:
     where = {"restApiId": given["RestApiId"]}
     if stage := given.get("StageName"):
-        ask(calls, "apigateway", "DeleteStage", **where, stageName=stage)
+        found = ask(calls, "apigateway", "GetStage", **where, stageName=stage)
+        if found["deploymentId"] == made.physical:  # it may be its successor's by now
+            ask(calls, "apigateway", "DeleteStage", **where, stageName=stage)
     ask(calls, "apigateway", "DeleteDeployment", **where, deploymentId=made.physical)
 
 
@@ -872,7 +874,8 @@ QUEUE = Kind(
 
 def _make_log_group(calls: Calls, given: Properties) -> Made:
     name = given["LogGroupName"]
-    ask(calls, "logs", "CreateLogGroup", logGroupName=name)
+    tags = {"tags": _dict(given["Tags"])} if given.get("Tags") else {}
+    ask(calls, "logs", "CreateLogGroup", logGroupName=name, **tags)
     return Made(name, {"Arn": calls.arn("logs", f"log-group:{name}:*")})
 
 

@@ -152,7 +152,7 @@ def test_a_stopped_build_leaves_no_process(local: Emulator, builds: Any) -> None
     wait(lambda: running(mark))
     builds.stop_build(id=identity)
     wait(lambda: builds.batch_get_builds(ids=[identity])["builds"][0]["buildStatus"] == "STOPPED")
-    wait(lambda: not running(mark))
+    wait(lambda: not running(mark), 10)
 
 
 def test_no_build_and_no_function_outlives_a_killed_emulator() -> None:
@@ -173,7 +173,8 @@ def test_no_build_and_no_function_outlives_a_killed_emulator() -> None:
     killed.client("lambda").invoke(FunctionName="f", InvocationType="Event", Payload=b"{}")
     wait(lambda: running(mark) >= 2)
     process.kill()
-    wait(lambda: not running(mark))
+    process.wait()
+    wait(lambda: not running(mark), 10)
 
 
 @pytest.mark.parametrize(
