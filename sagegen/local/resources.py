@@ -711,6 +711,8 @@ METHOD = Kind(
 def _make_deployment(calls: Calls, given: Properties) -> Made:
     plain = {name[0].lower() + name[1:]: value for name, value in given.items()}
     identity = ask(calls, "apigateway", "CreateDeployment", **plain)["id"]
+    if stage := given.get("StageName"):
+        _move_stage(calls, given["RestApiId"], stage, identity)  # moto leaves a stage where it was
     return Made(identity, {"DeploymentId": identity})
 
 
@@ -734,16 +736,13 @@ def _make_stage(calls: Calls, given: Properties) -> Made:
 
 
 def _change_stage(calls: Calls, made: Made, old: Properties, given: Properties) -> Made:
-    patch = [{"op": "replace", "path": "/deploymentId", "value": given["DeploymentId"]}]
-    ask(
-        calls,
-        "apigateway",
-        "UpdateStage",
-        restApiId=given["RestApiId"],
-        stageName=made.physical,
-        patchOperations=patch,
-    )
+    _move_stage(calls, given["RestApiId"], made.physical, given["DeploymentId"])
     return made
+
+
+def _move_stage(calls: Calls, api: str, stage: str, deployment: str) -> None:
+    patch = [{"op": "replace", "path": "/deploymentId", "value": deployment}]
+    ask(calls, "apigateway", "UpdateStage", restApiId=api, stageName=stage, patchOperations=patch)
 
 
 STAGE = Kind(
