@@ -711,17 +711,15 @@ METHOD = Kind(
 def _make_deployment(calls: Calls, given: Properties) -> Made:
     plain = {name[0].lower() + name[1:]: value for name, value in given.items()}
     identity = ask(calls, "apigateway", "CreateDeployment", **plain)["id"]
-    if stage := given.get("StageName"):
-        _move_stage(calls, given["RestApiId"], stage, identity)  # moto leaves a stage where it was
     return Made(identity, {"DeploymentId": identity})
 
 
 def _remove_deployment(calls: Calls, made: Made, given: Properties) -> None:
     where = {"restApiId": given["RestApiId"]}
     if stage := given.get("StageName"):
-        found = ask(calls, "apigateway", "GetStage", **where, stageName=stage)
-        if found["deploymentId"] == made.physical:  # it may be its successor's by now
-            ask(calls, "apigateway", "DeleteStage", **where, stageName=stage)
+        if ask(calls, "apigateway", "GetStage", **where, stageName=stage)["deploymentId"] != made.physical:
+            return  # it is its successor's; moto would not remove the deployment that made it
+        ask(calls, "apigateway", "DeleteStage", **where, stageName=stage)
     ask(calls, "apigateway", "DeleteDeployment", **where, deploymentId=made.physical)
 
 
