@@ -22,6 +22,10 @@ BOOLEANS = {"true": True, "false": False}
 ENDPOINT_PAUSE = 0.5
 
 
+class Unfit(ValueError):
+    """A member that a call does not have."""
+
+
 @dataclass
 class Made:
     """A resource as it is: what Ref gives, and what Fn::GetAtt gives."""
@@ -71,7 +75,7 @@ def invented(kind: Kind, stack: str, logical: str, generation: int) -> str:
 def fitted(shape: Any, value: Any, where: str) -> Any:
     """A value of a template as a call takes it: names in any case, and text for numbers and booleans.
 
-    Raises Fault where the call has no such member.
+    Raises Unfit where the call has no such member.
     """
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
@@ -79,7 +83,7 @@ def fitted(shape: Any, value: Any, where: str) -> Any:
         found = {}
         for key, part in value.items():
             if key.lower() not in names:
-                raise not_emulated(f"the property {where}.{key} of a resource")
+                raise Unfit(f"{where}.{key}")
             name = names[key.lower()]
             found[name] = fitted(shape.members[name], part, f"{where}.{key}")
         return found
