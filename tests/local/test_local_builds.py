@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, BUCKET, SAGEGEN, Emulator, wait
-from test_local_functions import role, zipped
+from emulators import ACCOUNT, BUCKET, SAGEGEN, Emulator, role, wait, zipped
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/build"
 SPEC = """

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import ROLE, TRUST, Emulator, wait
-from test_local_functions import role
+from emulators import ROLE, TRUST, Emulator, role, wait
 
 TRUSTED = {"Version": "2012-10-17", "Statement": [TRUST]}
 TEMPLATE = """
