@@ -135,9 +135,8 @@ def _by_themselves(rows: Any, names: Names, accepts_missing: bool) -> Array:
         raise bad_body("a number is too large for a float") from None
     except (TypeError, ValueError):
         raise bad_body("all rows must have the same shape, and hold numbers or text") from None
-    _finite(numbers, names, accepts_missing or (not names and bool(is_text.any())))
     if not is_text.any():
-        return numbers
+        return _finite(numbers, names, accepts_missing)
     is_known = ~np.isnan(numbers.reshape(len(sent), -1))
     texts = is_text.reshape(is_known.shape)
     first = is_known.argmax(axis=0)  # the first row of each column that is not missing
@@ -146,6 +145,7 @@ def _by_themselves(rows: Any, names: Names, accepts_missing: bool) -> Array:
         row, column = others[0]
         reason = f"row {row + 1} is not like row {first[column] + 1}: only one of them holds text"
         raise bad_body(f"{reason}. {HEADER_HINT}")
+    _finite(numbers, names, accepts_missing or not names)
     if is_text.all() and not names:
         return _text_array(sent)
     if sent.ndim > 1:

@@ -70,7 +70,7 @@ def decode(body: bytes, content_type: str | None, declared: Numbers | Table) -> 
 
     Raises RequestError 400 for a bad body, 413 for one that becomes too large, 415 for an unknown type.
     """
-    decoders = {**DECODERS, NPY: _decode_npy} if isinstance(declared, Numbers) else DECODERS
+    decoders = NUMBER_DECODERS if isinstance(declared, Numbers) else DECODERS
     columns = bodies.read(body, content_type, decoders, declared)
     if isinstance(columns, np.ndarray):
         return columns
@@ -378,3 +378,4 @@ DECODERS: Mapping[str, Callable[..., Any]] = {
     JSON_LINES: _decode_json_lines,
     PARQUET: _decode_parquet,
 }
+NUMBER_DECODERS = {**DECODERS, NPY: _decode_npy}
