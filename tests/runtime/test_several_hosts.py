@@ -61,8 +61,9 @@ def test_an_image_for_one_host_refuses_several(
 ) -> None:
     cluster = Cluster(program(tmp_path_factory.mktemp("one")), tmp_path, SAVES)
     assert [code for code, _ in cluster.run().values()] == [1, 1]
-    reason = "this image trains in one process: set instance_count=1"
-    assert all(str(failure).endswith(reason) for failure in cluster.failures())
+    reason = "the job has 2 hosts, and this image trains on one: set instance_count=1"
+    assert cluster.failures() == [reason] * 2
+    assert cluster.run(PROCESSES_PER_HOST="2")[FIRST][0] == 1
 
 
 def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_late(

@@ -15,8 +15,11 @@ RANK, PROCESSES = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SI
 
 
 def join() -> None:
-    """Make this process one of the job's."""
+    """Make this process one of the job's. On CPU, a process that hangs ends the job after the timeout."""
     if PROCESSES > 1:
+        timeout = int(os.environ.get("COLLECTIVE_TIMEOUT_SECONDS", "600"))
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_collective_timeout_seconds={timeout}"
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         jax.distributed.initialize(address, PROCESSES, RANK)
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
