@@ -21,7 +21,7 @@ def join() -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_collective_timeout_seconds={timeout}"
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        jax.distributed.initialize(address, PROCESSES, RANK)
+        jax.distributed.initialize(address, PROCESSES, RANK, int(os.environ["LOCAL_RANK"]))
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
         keras.distribution.set_distribution(distribution)
 

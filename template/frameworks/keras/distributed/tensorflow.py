@@ -1,4 +1,4 @@
-"""Several processes that train one model with Keras and TensorFlow's collectives; one process needs none of it."""
+"""Several processes that train one Keras model with TensorFlow's collectives; one process needs none of it."""
 
 import os
 import pickle

@@ -14,7 +14,7 @@ MEETING_SECONDS = "15 minutes"
 
 
 def join() -> None:
-    """On the first host, let joblib use every host's CPUs. On another one, work until train() has ended there.
+    """On the first host, let joblib use every host's CPUs. On another one, work until its train() has ended.
 
     Raises NothingToDo when the work is done.
     """
