@@ -35,7 +35,8 @@ def total(value: Any) -> np.ndarray:
     """The sum over all processes of a number or array."""
     if PROCESSES == 1:
         return np.asarray(value)
-    return np.asarray(multihost_utils.process_allgather(np.asarray(value))).sum(axis=0)
+    summed: np.ndarray = np.asarray(multihost_utils.process_allgather(np.asarray(value))).sum(axis=0)
+    return summed
 
 
 def from_leader(value: Any) -> Any:
