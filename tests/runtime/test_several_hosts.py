@@ -122,7 +122,15 @@ def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_l
 def test_the_first_cause_ends_every_host_and_is_told_by_each(
     source: Path, tmp_path: Path, death: str, reason: str
 ) -> None:
-    body = f"if host == '{SECOND}':\n    {death}\ntime.sleep(1)\n{SYMPTOM}"
+    dying = tmp_path / "dying"
+    body = f"""
+    if host == '{SECOND}':
+        open('{dying}', 'w').close()
+        {death}
+    while not os.path.exists('{dying}'):
+        time.sleep(0.05)
+    {SYMPTOM}
+    """
     cluster = Cluster(source, tmp_path, body, (FIRST, SECOND, THIRD))
     begun = time.monotonic()
     ends = cluster.run()
