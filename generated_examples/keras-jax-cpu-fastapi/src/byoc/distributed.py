@@ -46,7 +46,12 @@ def from_leader(value: Any) -> Any:
     with alone():
         pickled = pickle.dumps(value) if RANK == 0 else b""
     padded = np.frombuffer(pickled.ljust(int(total(len(pickled))), b"\0"), np.uint8)
-    return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
+    sent = np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()
+    if sent == pickle.dumps(None):
+        return None
+    # The model's layers draw initial values before they get the leader's: all processes must draw the same.
+    keras.utils.set_random_seed(0)
+    return pickle.loads(sent)
 
 
 @contextmanager
@@ -62,7 +67,8 @@ def alone() -> Iterator[None]:
 
 def is_symptom(error: BaseException) -> bool:
     """Whether an error only says that another process is gone."""
-    return isinstance(error, jax.errors.JaxRuntimeError)
+    names = ("Gloo", "NCCL", "Connection reset", "Connection closed", "coordination service")
+    return any(name in str(error) for name in names)
 
 
 def mean(value: Any) -> float:

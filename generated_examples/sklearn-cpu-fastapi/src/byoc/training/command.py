@@ -25,6 +25,7 @@ CHILD = (sys.executable, "-m", "byoc.training.child")
 RANKS_PORT = 7777
 # SageMaker kills the container 120 s after SIGTERM (T-60). The reason must be written before.
 STOP_SECONDS = 110
+SYMPTOM_SECONDS = 2
 
 
 def main() -> int:
@@ -44,6 +45,8 @@ def main() -> int:
         if current in members:
             children += _start(members, current, stop)
             code = supervise(children, stop, cluster.check)
+            if code > 128 and cluster.peers:
+                cluster.check(SYMPTOM_SECONDS)  # a library may abort because another host has failed
             if not outcome.succeeded(code):
                 raise HostFailed(paths.failure().read_text(encoding="utf-8"))
         else:
