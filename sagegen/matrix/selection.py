@@ -22,6 +22,9 @@ from sagegen.errors import USAGE, SagegenError
 #: its stack keeps them with the default framework.
 FRAMEWORK_RULES = (
     "T-12",  # trains without a network
+    "T-37",  # on several hosts, of which one gets no file
+    "T-44",  # and one comes late
+    "T-45",  # one leaves the model
     "T-60",  # SIGTERM ends training
     "T-61",  # and reaches the process that trains
     "T-64",  # killed, and started again: goes on from the checkpoint

@@ -1,4 +1,4 @@
-"""Every generated src/byoc passes mypy --strict: each stack's, and each framework's one module."""
+"""Every generated src/byoc passes mypy --strict: each stack's, and each framework's two modules."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def test_every_src_byoc_is_strictly_typed(sources: dict[str, Path], tmp_path: Pa
     src = shutil.copytree(next(iter(of_stacks.values())), tmp_path / "src")
     names = []
     for name, other in sources.items():
-        names.append(f"framework_of_{name.replace('-', '_').replace('.', '_')}.py")
-        shutil.copy(other / "byoc/framework.py", src / names[-1])
-    assert len(names) >= 12
+        for module in ("framework", "distributed"):
+            names.append(f"{module}_of_{name.replace('-', '_').replace('.', '_')}.py")
+            shutil.copy(other / f"byoc/{module}.py", src / names[-1])
+    assert len(names) >= 24
     # Frameworks are not installed here, and what they would make of an ignored line is unknown.
     assert not mypy(src, cache, "--no-warn-unused-ignores", *names)

@@ -12,6 +12,8 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from byoc import framework
+from byoc.errors import JobError
 from processes import Job, program, program_for_several_hosts, training
 
 # Addresses of this machine in place of names; the first of them leads.
@@ -61,8 +63,24 @@ def test_an_image_for_one_host_refuses_several(
 ) -> None:
     cluster = Cluster(program(tmp_path_factory.mktemp("one")), tmp_path, SAVES)
     assert [code for code, _ in cluster.run().values()] == [1, 1]
-    reason = "this image trains in one process: set instance_count=1"
-    assert all(str(failure).endswith(reason) for failure in cluster.failures())
+    reason = "the job has 2 hosts, and this image trains on one: set instance_count=1"
+    assert cluster.failures() == [reason] * 2
+    assert cluster.run(PROCESSES_PER_HOST="2")[FIRST][0] == 1
+
+
+@pytest.mark.parametrize(
+    "dask, distribution, reason",
+    [
+        (None, "FullyReplicated", r"dask\[distributed\] in requirements.txt; else set instance_count=1"),
+        ("spec", "ShardedByS3Key", "do not shard channel train, or set instance_count=1"),
+    ],
+)
+def test_scikit_learn_refuses_several_hosts_without_dask_and_sharded_channels_with_it(
+    monkeypatch: pytest.MonkeyPatch, dask: str | None, distribution: str, reason: str
+) -> None:
+    monkeypatch.setattr(framework, "find_spec", lambda name: dask)
+    with pytest.raises(JobError, match=reason):
+        framework.check_several_hosts({"train": {"S3DistributionType": distribution}})
 
 
 def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_late(
@@ -104,7 +122,15 @@ def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_l
 def test_the_first_cause_ends_every_host_and_is_told_by_each(
     source: Path, tmp_path: Path, death: str, reason: str
 ) -> None:
-    body = f"if host == '{SECOND}':\n    {death}\ntime.sleep(1)\n{SYMPTOM}"
+    dying = tmp_path / "dying"
+    body = f"""
+    if host == '{SECOND}':
+        open('{dying}', 'w').close()
+        {death}
+    while not os.path.exists('{dying}'):
+        time.sleep(0.05)
+    {SYMPTOM}
+    """
     cluster = Cluster(source, tmp_path, body, (FIRST, SECOND, THIRD))
     begun = time.monotonic()
     ends = cluster.run()
@@ -139,6 +165,18 @@ def test_a_host_without_a_file_of_a_sharded_channel_lets_the_others_train(
     assert [code for code, _ in ends.values()] == [0, 0, 0], ends
     assert [(j.opt_ml / "model/model").exists() for j in cluster.jobs.values()] == [False, True, False]
     assert cluster.failures() == ["None"] * 3
+
+
+def test_the_only_host_with_data_leads_although_another_one_comes_first(source: Path, tmp_path: Path) -> None:
+    cluster = Cluster(source, tmp_path, SAVES)
+    for host, job in cluster.jobs.items():
+        job.configure("inputdataconfig", {"train": {"S3DistributionType": "ShardedByS3Key"}})
+        (job.opt_ml / "input/data/train").mkdir(parents=True)
+        if host == SECOND:
+            (job.opt_ml / "input/data/train/rows.csv").touch()
+    ends = cluster.run()
+    assert [code for code, _ in ends.values()] == [0, 0], ends
+    assert (cluster.jobs[SECOND].opt_ml / "model/model").exists()
 
 
 def test_a_stop_reaches_all_processes_of_a_host(source: Path, tmp_path: Path) -> None:

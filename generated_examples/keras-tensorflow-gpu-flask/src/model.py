@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import csv_rows
 from byoc.inputs import Table, category, number
 from byoc.job import Checkpoints, Job
@@ -47,12 +48,12 @@ class Hyperparameters(BaseModel):
 
 def build(x: np.ndarray, hp: Hyperparameters) -> keras.Model:
     """A small network that standardises its own inputs, so that the artifact is all that serving needs."""
-    variance = x.var(axis=0)
+    mean, variance = distributed.moments(x)
     return keras.Sequential(
         [
             keras.Input([WIDTH]),
             # A column of one value stays as it is.
-            keras.layers.Normalization(mean=x.mean(axis=0), variance=np.where(variance > 0, variance, 1)),
+            keras.layers.Normalization(mean=mean, variance=np.where(variance > 0, variance, 1)),
             keras.layers.Dense(hp.hidden_units, activation="relu"),
             keras.layers.Dense(len(LABELS), activation="softmax"),
         ]
@@ -71,7 +72,7 @@ class EndOfEpoch(keras.callbacks.Callback):
         """Keras counts epochs from 0 and calls this after each."""
         self.job.log_metrics(
             epoch=epoch + 1,
-            train_loss=logs["loss"],
+            train_loss=distributed.mean(logs["loss"]),
             validation_loss=logs["val_loss"],
             validation_accuracy=logs["val_accuracy"],
         )
@@ -85,25 +86,29 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = read(job.channel("train"))
-    validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
+    # A part of the rows is no measure: a sharded channel needs another one for validation.
+    has_validation = job.has_channel("validation") or job.is_sharded("train")
+    validation = read(job.channel("validation")) if has_validation else (x, y)
     checkpoints = job.checkpoints(".keras")
     epoch = 0
+    keras.utils.set_random_seed(hp.seed)
     if found := checkpoints.resume(keras.saving.load_model):
         epoch, model = found
         print(f"resumed after epoch {epoch}", flush=True)
     else:
-        keras.utils.set_random_seed(hp.seed)
-        model = build(x, hp)
+        previous = job.previous_model()
+        model = load(previous) if previous else build(x, hp)
         model.compile(
             optimizer=keras.optimizers.Adam(hp.learning_rate),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
 
+    batches = distributed.Batches(len(y), hp.batch_size, job.is_sharded("train"))
     if not job.should_stop():
         history = model.fit(
-            batches(x, y, hp, epoch),
-            steps_per_epoch=-(-len(y) // hp.batch_size),
+            examples(x, y, batches, hp.seed, epoch),
+            steps_per_epoch=len(batches.sizes),
             validation_data=validation,
             initial_epoch=epoch,
             epochs=hp.epochs,
@@ -114,22 +119,21 @@ def train(job: Job[Hyperparameters]) -> None:
         epoch += len(history.epoch)
 
     if job.is_leader and epoch > 0:
-        with atomic(job.model_dir / MODEL_FILE) as path:
-            model.save(path, include_optimizer=False)
-        if job.has_channel("test"):
-            x_test, y_test = read(job.channel("test"))
-            evaluate(job, y_test, classify(model, x_test), epoch)
+        with distributed.alone():
+            with atomic(job.model_dir / MODEL_FILE) as path:
+                model.save(path, include_optimizer=False)
+            if job.has_channel("test"):
+                x_test, y_test = read(job.channel("test"))
+                evaluate(job, y_test, classify(load(job.model_dir), x_test), epoch)
 
 
-def batches(
-    x: np.ndarray, y: np.ndarray, hp: Hyperparameters, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows in a new order for each epoch, which is the same order when a job resumes there."""
+def examples(
+    x: np.ndarray, y: np.ndarray, batches: distributed.Batches, seed: int, epoch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows and their weights, in a new order for each epoch; it is the same when a job resumes there."""
     for current in count(epoch):
-        order = np.random.default_rng((hp.seed, current)).permutation(len(y))
-        for start in range(0, len(y), hp.batch_size):
-            rows = order[start : start + hp.batch_size]
-            yield x[rows], y[rows]
+        for rows, weights in batches(np.random.default_rng((seed, current)).permutation(len(y))):
+            yield x[rows], y[rows], weights
 
 
 def load(model_dir: Path) -> keras.Model:

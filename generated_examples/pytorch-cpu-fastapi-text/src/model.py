@@ -60,15 +60,15 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = tensors(job.channel("train"))
-    has_validation = job.has_channel("validation")
+    # A part of the rows is no measure: a sharded channel needs another one for validation.
+    has_validation = job.has_channel("validation") or job.is_sharded("train")
     x_validation, y_validation = tensors(job.channel("validation")) if has_validation else (x, y)
     model = build(x, hp)
     loss_of = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=hp.learning_rate)
     checkpoints = job.checkpoints(".pt")
     epoch = 0
-    found = checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True))
-    if found := distributed.from_leader(found):
+    if found := checkpoints.resume(lambda file: torch.load(file, map_location="cpu", weights_only=True)):
         epoch, state = found
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from byoc import distributed
 from byoc.channels import files
 from byoc.errors import JobError
 from byoc.inputs import Images
@@ -75,14 +76,13 @@ class Trainer(tf.Module):
         self.learning_rate, self.momentum = hp.learning_rate, hp.momentum
 
     @tf.function(reduce_retracing=True)
-    def step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def step(self, x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Take one step down the slope of a batch's mean loss, and return that loss."""
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = mean_loss(self.model(x), y)
-        for variable, velocity, gradient in zip(
-            variables, self.velocities, tape.gradient(loss, variables), strict=True
-        ):
+            loss = mean_loss(self.model(x), y, weights)
+        gradients = distributed.average(tape.gradient(loss, variables))
+        for variable, velocity, gradient in zip(variables, self.velocities, gradients, strict=True):
             velocity.assign(self.momentum * velocity - self.learning_rate * tf.convert_to_tensor(gradient))
             variable.assign_add(velocity)
         return loss
@@ -92,7 +92,9 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = read(job.channel("train"))
-    x_validation, y_validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
+    # A part of the rows is no measure: a sharded channel needs another one for validation.
+    has_validation = job.has_channel("validation") or job.is_sharded("train")
+    x_validation, y_validation = read(job.channel("validation")) if has_validation else (x, y)
     model = Classifier(x, hp)
     trainer = Trainer(model, hp)
     checkpoints = job.checkpoints(".npz")
@@ -102,17 +104,22 @@ def train(job: Job[Hyperparameters]) -> None:
         for variable, value in zip(trainer.variables, values, strict=True):
             variable.assign(value)
         print(f"resumed after epoch {epoch}", flush=True)
+    elif previous := job.previous_model():
+        tf.train.Checkpoint(model).read(str(previous / MODEL_VERSION)).assert_existing_objects_matched()
 
+    batches = distributed.Batches(len(y), hp.batch_size, job.is_sharded("train"))
     while epoch < hp.epochs and not job.should_stop():
         epoch += 1
         # Each epoch has its own order of rows, the same when a job resumes there.
         order = np.random.default_rng((hp.seed, epoch)).permutation(len(y))
-        batches = [order[start : start + hp.batch_size] for start in range(0, len(y), hp.batch_size)]
-        losses = [trainer.step(tf.constant(x[rows]), tf.constant(y[rows])) for rows in batches]
+        losses = [
+            trainer.step(tf.constant(x[rows]), tf.constant(y[rows]), tf.constant(weights))
+            for rows, weights in batches(order)
+        ]
         scores = model(x_validation)
         job.log_metrics(
             epoch=epoch,
-            train_loss=np.average(losses, weights=[len(rows) for rows in batches]),
+            train_loss=distributed.mean(np.average(losses, weights=batches.sizes)),
             validation_loss=float(mean_loss(scores, y_validation)),
             validation_accuracy=float(np.mean(np.argmax(scores, axis=1) == y_validation)),
         )
@@ -127,9 +134,9 @@ def train(job: Job[Hyperparameters]) -> None:
             evaluate(job, y_test, classify(load(job.model_dir), x_test), epoch)
 
 
-def mean_loss(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+def mean_loss(scores: tf.Tensor, y: tf.Tensor, weights: tf.Tensor | float = 1.0) -> tf.Tensor:
     """Cross entropy of the scores, averaged over the rows."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
+    return tf.reduce_mean(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
 
 
 def save(model: Classifier, folder: Path) -> None:

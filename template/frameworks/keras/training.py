@@ -24,7 +24,9 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = read(job.channel("train"))
-    validation = read(job.channel("validation")) if job.has_channel("validation") else (x, y)
+    # A part of the rows is no measure: a sharded channel needs another one for validation.
+    has_validation = job.has_channel("validation") or job.is_sharded("train")
+    validation = read(job.channel("validation")) if has_validation else (x, y)
     checkpoints = job.checkpoints(".keras")
     epoch = 0
     keras.utils.set_random_seed(hp.seed)

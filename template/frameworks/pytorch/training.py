@@ -2,7 +2,8 @@ def train(job: Job[Hyperparameters]) -> None:
     """Fit for some epochs, with a checkpoint after each, and save the model with a report."""
     hp = job.hyperparameters
     x, y = tensors(job.channel("train"))
-    has_validation = job.has_channel("validation")
+    # A part of the rows is no measure: a sharded channel needs another one for validation.
+    has_validation = job.has_channel("validation") or job.is_sharded("train")
     x_validation, y_validation = tensors(job.channel("validation")) if has_validation else (x, y)
     model = build(x, hp)
     loss_of = nn.CrossEntropyLoss()

@@ -51,8 +51,7 @@ def is_symptom(error: BaseException) -> bool:
     return isinstance(error, gone) or "Collective ops is aborted" in str(error)
 
 
-@tf.function(reduce_retracing=True)
-def _all_reduce(tensors: list[Any]) -> list[Any]:
+def _sums(tensors: list[Any]) -> list[Any]:
     def inside() -> Any:
         # Copies of this replica: a collective takes nothing that lies elsewhere.
         own = [tf.identity(tensor) for tensor in tensors]
@@ -63,3 +62,7 @@ def _all_reduce(tensors: list[Any]) -> list[Any]:
 
 def _options() -> Any:
     return tf.distribute.experimental.CommunicationOptions(timeout_seconds=TIMEOUT_SECONDS)
+
+
+# TensorFlow warns of collectives outside of a graph.
+_all_reduce: Any = tf.function(_sums, reduce_retracing=True)

@@ -9,6 +9,8 @@ WORKER_MEMORY_MIB = 800
 MODULES = ("keras", "tensorflow")
 # Whether workers may be forked from a process that has loaded a model.
 SURVIVES_FORK = False
+# Whether each GPU gets a process that trains.
+PROCESS_PER_GPU = True
 
 
 def prepare(threads: int) -> str:

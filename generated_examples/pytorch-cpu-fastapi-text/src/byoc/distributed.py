@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -25,8 +26,9 @@ def agree(flag: bool) -> bool:
     return bool(total(torch.tensor(int(flag))))
 
 
-def total(value: torch.Tensor) -> torch.Tensor:
-    """The sum over all processes."""
+def total(value: Any) -> torch.Tensor:
+    """The sum over all processes of a tensor or array."""
+    value = torch.as_tensor(value)
     if not distributed.is_initialized():
         return value
     summed = value.to("cuda") if torch.cuda.is_available() else value.clone()
@@ -40,6 +42,17 @@ def from_leader(value: Any) -> Any:
     if distributed.is_initialized():
         distributed.broadcast_object_list(values)
     return values[0]
+
+
+# A process that saves needs no other one.
+alone = nullcontext
+
+
+def is_symptom(error: BaseException) -> bool:
+    """Whether an error only says that another process is gone."""
+    text = str(error)
+    names = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
+    return isinstance(error, RuntimeError) and any(name in text for name in names)
 
 
 def parallel(model: nn.Module) -> nn.Module:
@@ -64,10 +77,3 @@ def batches(
         else:
             parts = (batch.tensor_split(size)[rank] for batch in order.split(batch_size))
             yield from (part for part in parts if len(part))
-
-
-def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
-    text = str(error)
-    names = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
-    return isinstance(error, RuntimeError) and any(name in text for name in names)

@@ -8,6 +8,8 @@ WORKER_MEMORY_MIB = 600
 MODULES = ("torch",)
 # Whether workers may be forked from a process that has loaded a model.
 SURVIVES_FORK = False
+# Whether each GPU gets a process that trains.
+PROCESS_PER_GPU = True
 
 
 def prepare(threads: int) -> str:

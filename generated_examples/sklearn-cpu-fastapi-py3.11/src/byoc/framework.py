@@ -1,6 +1,11 @@
 """scikit-learn in this image: its threads, and the device that it runs on."""
 
 import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from byoc.errors import JobError
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = 220
@@ -17,3 +22,12 @@ def prepare(threads: int) -> str:
     import sklearn
 
     return f"scikit-learn {sklearn.__version__} on {threads} CPU thread(s)"
+
+
+def check_several_hosts(given: Mapping[str, Any]) -> None:
+    """Raise JobError unless Dask is there and every host has all data. `given` is inputdataconfig.json."""
+    if find_spec("distributed") is None:
+        raise JobError("several hosts need dask[distributed] in requirements.txt; else set instance_count=1")
+    if sharded := [n for n in given if given[n].get("S3DistributionType") == "ShardedByS3Key"]:
+        names = ", ".join(sharded)
+        raise JobError(f"train() runs on one host: do not shard channel {names}, or set instance_count=1")

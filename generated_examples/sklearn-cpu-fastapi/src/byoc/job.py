@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,6 +25,13 @@ ALIASES = {"train": "training"}
 SDK_CHANNELS = {"code", "sm_drivers"}
 
 
+class OneProcess:
+    """A job's only process. Several share and save checkpoints as byoc.distributed does it."""
+
+    from_leader = staticmethod(lambda value: value)
+    alone = nullcontext
+
+
 @dataclass(frozen=True)
 class Job(Generic[H]):
     """What SageMaker tells a container about its training job."""
@@ -40,6 +47,7 @@ class Job(Generic[H]):
     channels: Mapping[str, Any] = field(default_factory=dict)
     # What model.py's INPUTS declare, which an earlier model must share.
     schema: dict[str, Any] | None = None
+    distributed: Any = OneProcess
     _asked: set[str] = field(default_factory=set)
 
     @property
@@ -128,7 +136,7 @@ class Job(Generic[H]):
         """This job's checkpoints, one file per epoch with the given suffix."""
         for half_written in paths.checkpoints().glob(f"{paths.TEMPORARY}*"):  # by a run that was killed
             half_written.unlink(missing_ok=True)
-        return Checkpoints(paths.checkpoints(), suffix)
+        return Checkpoints(paths.checkpoints(), suffix, distributed=self.distributed)
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,7 @@ class Checkpoints:
     folder: Path
     suffix: str
     keep: int = 2
+    distributed: Any = OneProcess
 
     def latest(self) -> tuple[int, Path] | None:
         """The last completed epoch and its file; None if the job starts from the beginning."""
@@ -147,8 +156,15 @@ class Checkpoints:
     def resume(self, read: Callable[[Path], T]) -> tuple[int, T] | None:
         """The last completed epoch and what `read` makes of its file; None if the job starts afresh.
 
-        A file that `read` raises for is named in the log, and the one before it is used.
+        A file that `read` raises for is named in the log, and the one before it is used. Of several
+        processes, all must ask, and each gets what the leader has: only its host may have checkpoints.
         """
+        with self.distributed.alone():
+            found = self._newest(read)
+        resumed: tuple[int, T] | None = self.distributed.from_leader(found)
+        return resumed
+
+    def _newest(self, read: Callable[[Path], T]) -> tuple[int, T] | None:
         for epoch, file in sorted(self._all(), reverse=True):
             try:
                 return epoch, read(file)
@@ -161,7 +177,8 @@ class Checkpoints:
     @contextmanager
     def saving(self, epoch: int) -> Iterator[Path]:
         """Give a path to write to; when complete it is the epoch's checkpoint, and older ones are removed."""
-        with paths.atomic(self.folder / f"epoch-{epoch:06d}{self.suffix}") as temporary:
+        file = self.folder / f"epoch-{epoch:06d}{self.suffix}"
+        with self.distributed.alone(), paths.atomic(file) as temporary:
             yield temporary
         # Later epochs than this one could not be read.
         kept = sorted(found for found in self._all() if found[0] <= epoch)[-self.keep :]
@@ -179,7 +196,10 @@ def _names(channel: str) -> tuple[str, ...]:
 
 
 def read(
-    settings: type[H], should_stop: Callable[[], bool] = lambda: False, schema: dict[str, Any] | None = None
+    settings: type[H],
+    should_stop: Callable[[], bool] = lambda: False,
+    schema: dict[str, Any] | None = None,
+    distributed: Any = OneProcess,
 ) -> Job[H]:
     """Read the job from /opt/ml/input/config. Files that SageMaker leaves out mean defaults (T-24)."""
     resources = config("resourceconfig")
@@ -193,6 +213,7 @@ def read(
         should_stop=should_stop,
         channels=found | config("inputdataconfig"),
         schema=schema,
+        distributed=distributed,
     )
 
 

@@ -34,6 +34,9 @@ def prepare(threads: int) -> str:
     import keras
 
     name = f"Keras {keras.__version__} on JAX {jax.__version__} for CUDA {cuda_version()}"
+    if "WORLD_SIZE" in os.environ:
+        # JAX may be asked for devices once all processes have met.
+        return f"{name}, process {os.environ['RANK']} of {os.environ['WORLD_SIZE']}"
     if jax.default_backend() != "gpu":
         return f"{name}, {threads} CPU thread(s): no GPU is visible"
     return f"{name}, {jax.device_count()} GPU(s): {jax.devices()[0].device_kind}"

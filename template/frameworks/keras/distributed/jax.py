@@ -15,10 +15,13 @@ RANK, PROCESSES = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SI
 
 
 def join() -> None:
-    """Make this process one of the job's."""
+    """Make this process one of the job's. On CPU, a process that hangs ends the job after the timeout."""
     if PROCESSES > 1:
+        timeout = int(os.environ.get("COLLECTIVE_TIMEOUT_SECONDS", "600"))
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_collective_timeout_seconds={timeout}"
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        jax.distributed.initialize(address, PROCESSES, RANK)
+        jax.distributed.initialize(address, PROCESSES, RANK, int(os.environ["LOCAL_RANK"]))
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
         keras.distribution.set_distribution(distribution)
 
@@ -32,7 +35,8 @@ def total(value: Any) -> np.ndarray:
     """The sum over all processes of a number or array."""
     if PROCESSES == 1:
         return np.asarray(value)
-    return np.asarray(multihost_utils.process_allgather(np.asarray(value))).sum(axis=0)
+    summed: np.ndarray = np.asarray(multihost_utils.process_allgather(np.asarray(value))).sum(axis=0)
+    return summed
 
 
 def from_leader(value: Any) -> Any:
@@ -42,7 +46,12 @@ def from_leader(value: Any) -> Any:
     with alone():
         pickled = pickle.dumps(value) if RANK == 0 else b""
     padded = np.frombuffer(pickled.ljust(int(total(len(pickled))), b"\0"), np.uint8)
-    return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
+    sent = np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()
+    if sent == pickle.dumps(None):
+        return None
+    # The model's layers draw initial values before they get the leader's: all processes must draw the same.
+    keras.utils.set_random_seed(0)
+    return pickle.loads(sent)
 
 
 @contextmanager
@@ -58,4 +67,5 @@ def alone() -> Iterator[None]:
 
 def is_symptom(error: BaseException) -> bool:
     """Whether an error only says that another process is gone."""
-    return isinstance(error, jax.errors.JaxRuntimeError)
+    names = ("Gloo", "NCCL", "Connection reset", "Connection closed", "coordination service")
+    return any(name in str(error) for name in names)

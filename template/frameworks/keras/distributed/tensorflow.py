@@ -1,4 +1,4 @@
-"""Several processes that train one model with Keras and TensorFlow's collectives; one process needs none of it."""
+"""Several processes that train a Keras model with TensorFlow's collectives; one process needs none."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Several processes that train one model with Keras and torch.distributed; one process needs none of it."""
+"""Several processes that train one Keras model with torch.distributed; one process needs none of it."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -156,8 +156,8 @@ class Checkpoints:
     def resume(self, read: Callable[[Path], T]) -> tuple[int, T] | None:
         """The last completed epoch and what `read` makes of its file; None if the job starts afresh.
 
-        A file that `read` raises for is named in the log, and the one before it is used. Of several processes,
-        all must ask, and all get what the leader has: its host may be the only one with checkpoints.
+        A file that `read` raises for is named in the log, and the one before it is used. Of several
+        processes, all must ask, and each gets what the leader has: only its host may have checkpoints.
         """
         with self.distributed.alone():
             found = self._newest(read)

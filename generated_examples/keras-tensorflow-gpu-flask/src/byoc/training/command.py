@@ -1,47 +1,75 @@
 """The `train` command: a small parent that SageMaker's signals reach, and a child that runs model.py.
 
 The parent outlives the child, so an import error or a kill for lack of memory ends in a failure file too.
-Only the child can say that training is complete: no exit code counts as success (T-50, T-51).
+Only the child can say that training is complete: no exit code counts as success (T-50, T-51). A host with
+several GPUs has several children, and they train one model with those of the job's other hosts.
 """
 
-import gc
-import importlib
 import importlib.util
+import json
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Any
 
-from byoc import paths
-from byoc.errors import JobError, NothingToDo
+from byoc import framework, job, machine, paths
+from byoc.errors import JobError
 from byoc.processes import STOP_SIGNALS, Process, StopRequest, reap_orphans, say, wait_until
-from byoc.training import outcome
+from byoc.training import outcome, script
+from byoc.training.cluster import Cluster, HostFailed
 
-CHILD = (sys.executable, "-m", "byoc.training.command")
-# Frameworks that train on several hosts bring this module, and byoc.training.cluster.
-SEVERAL_HOSTS = importlib.util.find_spec("byoc.distributed") is not None
-STOP_WARNING = "stop requested: training saves a checkpoint and ends"
+CHILD = (sys.executable, "-m", "byoc.training.child")
+# torch.distributed's port. TensorFlow's processes have one each, from the next one on.
+RANKS_PORT = 7777
 # SageMaker kills the container 120 s after SIGTERM (T-60). The reason must be written before.
 STOP_SECONDS = 110
-SYMPTOM_SECONDS = 5
+SYMPTOM_SECONDS = 2
 
 
 def main() -> int:
-    """Run training in a child. Returns 0 if it is complete, else the child's exit code or 1."""
+    """Train with the job's other hosts. Returns 0 if all of them are complete."""
     # A signal waits until there is a child that can be asked to stop. The child inherits the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     outcome.begin()
-    if SEVERAL_HOSTS:
-        return int(importlib.import_module("byoc.training.cluster").main())
-    child = Process(CHILD)
-    child.start()
-    stop = StopRequest(on_stop=child.ask_to_stop)
-    code = supervise([child], stop)
+    stop = StopRequest()
+    children: list[Process] = []
+    cluster, code = None, 0
+    try:
+        hosts, current = job.hosts(job.config("resourceconfig"))
+        if len(hosts) > 1 and not script.requested(job.config("hyperparameters")):
+            _refuse(hosts)
+        cluster = Cluster(hosts, current)
+        members = cluster.meet(_has_its_shards(), stop)
+        if current in members:
+            children += _start(members, current, stop)
+            code = supervise(children, stop, cluster.check)
+            if code > 128 and cluster.peers:
+                cluster.check(SYMPTOM_SECONDS)  # a library may abort because another host has failed
+            if not outcome.succeeded(code):
+                raise HostFailed(paths.failure().read_text(encoding="utf-8"))
+        else:
+            say("this host got no file of a sharded channel; the others train")
+            outcome.complete()
+        cluster.end()
+    except (JobError, HostFailed, OSError) as error:
+        outcome.fail(str(error))  # unless there is a reason already
+        if cluster:
+            cluster.tell_failure(paths.failure().read_text(encoding="utf-8"))
+        code = code or 1
+    for child in children:
+        child.kill()
     stop.ignore()
     return 0 if outcome.succeeded(code) else code or 1
+
+
+def _refuse(hosts: tuple[str, ...]) -> None:
+    """Raise JobError, on each host alike, if this image would train more than one model."""
+    if importlib.util.find_spec("byoc.distributed") is None:
+        raise JobError(f"the job has {len(hosts)} hosts, and this image trains on one: set instance_count=1")
+    check: Callable[[Any], None] = getattr(framework, "check_several_hosts", lambda given: None)
+    check(job.config("inputdataconfig"))
 
 
 def supervise(children: list[Process], stop: StopRequest, check: Callable[[], object] = lambda: None) -> int:
@@ -64,79 +92,50 @@ def supervise(children: list[Process], stop: StopRequest, check: Callable[[], ob
     return next((c.exit_code for c in children if c.exit_code), 0)
 
 
-def run() -> int:
-    """Train once: read the job, call model.train, and check that it left a model. Returns the exit code."""
-    stop = StopRequest(on_stop=lambda: say(STOP_WARNING))
-    gc.disable()  # imports leave next to no garbage, and searching for it makes a start 10 % longer
-    try:
-        from byoc import framework, job, machine
-        from byoc.training import script
+def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Process]:
+    """One process for each GPU, or one. Each has the variables of torchrun and of TensorFlow."""
+    gpus = machine.gpus() if getattr(framework, "PROCESS_PER_GPU", False) else 1
+    local = int(os.environ.get("PROCESSES_PER_HOST") or gpus or 1)
+    node, size = members.index(current), local * len(members)
+    shared = {
+        "MASTER_ADDR": members[0] if len(members) > 1 else "127.0.0.1",
+        "MASTER_PORT": str(RANKS_PORT),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(local),
+        "NODE_RANK": str(node),
+    }
+    interface = job.config("resourceconfig").get("network_interface_name", "eth0")
+    if os.path.isdir(f"/sys/class/net/{interface}"):  # T-43
+        shared |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+    places = [host for host in members for _ in range(local)]
+    workers = [f"{host}:{RANKS_PORT + 1 + rank}" for rank, host in enumerate(places)]
 
-        if machine.gpu_required() and not machine.gpus():
-            raise JobError("REQUIRE_GPU is set and no GPU is visible; choose a GPU instance or unset it")
-        say(framework.prepare(threads=max(1, machine.cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
-        raw = job.config("hyperparameters")
-        if program := script.requested(raw):
-            paths.model().mkdir(parents=True, exist_ok=True)
-            say(f"script mode: {program}")
-            stop.on_stop = sys.exit  # a script is not asked whether it should stop: it unwinds
-            script.run(program, raw)
-            stop.on_stop = lambda: None
-        else:
-            _train(stop)
-        if job.rank() == 0 and not any(paths.model().iterdir()):
-            if not stop:
-                raise JobError(f"training left nothing in {paths.model()}")
-            if not any(paths.checkpoints().glob("*")):
-                raise JobError("the job was stopped before it left a model or a checkpoint")
-    except NothingToDo as reason:
-        say(f"nothing to do: {reason}")
-    except BaseException as error:
-        if not isinstance(error, JobError):
-            with suppress(Exception):  # model.py may have closed the log
-                traceback.print_exc()
-        if SEVERAL_HOSTS and importlib.import_module("byoc.distributed").is_symptom(error):
-            # Another process failed first. Its reason arrives, and ends this one.
-            wait_until(paths.failure().exists, SYMPTOM_SECONDS)
-        outcome.fail(outcome.cause(error))
-        return 1
-    finally:
-        stop.ignore()
-    outcome.complete()
-    return 0
+    def environment(local_rank: int) -> dict[str, str]:
+        rank = node * local + local_rank
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+        return {"RANK": str(rank), "LOCAL_RANK": str(local_rank), "TF_CONFIG": json.dumps(task), **shared}
 
+    alone = {"RANK": "0"}
+    children = [Process(CHILD, environment=environment(i) if size > 1 else alone) for i in range(local)]
 
-def _train(stop: StopRequest) -> None:
-    """Call model.train, and describe the model that it left."""
-    from byoc import inputs, job, manifest
+    def ask_to_stop() -> None:
+        for child in children:
+            child.ask_to_stop()
 
-    agree: Callable[[bool], bool] = bool
-    if SEVERAL_HOSTS:
-        distributed = importlib.import_module("byoc.distributed")
-        distributed.join()
-        agree = distributed.agree
-
-    model = importlib.import_module("model")
-    schema = inputs.schema(inputs.declared(model))
-    gc.freeze()
-    gc.enable()
-    current = job.read(model.Hyperparameters, lambda: agree(stop.received), schema)
-    say(f"host {current.current_host} of {len(current.hosts)}: {current.hyperparameters!r}")
-    if len(current.hosts) > 1 and not SEVERAL_HOSTS:
-        raise JobError(
-            f"the job has {len(current.hosts)} hosts, and this image trains on one: set instance_count=1"
-        )
-    current.model_dir.mkdir(parents=True, exist_ok=True)
-    if not current.should_stop():  # each process of a job on several hosts gives the same answer
-        model.train(current)
-        if unread := current.unread_channels():
-            say(f"train() did not ask for these channels of the job: {', '.join(unread)}")
-    if current.is_leader and any(current.model_dir.iterdir()):
-        manifest.write(current.model_dir, schema)
+    stop.on_stop = ask_to_stop
+    # They hear a signal that arrives now once they have a handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    outcome.begin(processes=local)
+    for child in children:
+        child.start()
+        if stop:
+            child.ask_to_stop()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    return children
 
 
-if __name__ == "__main__":
-    code = run()
-    if code and "WORLD_SIZE" in os.environ:
-        os._exit(code)  # nothing may wait for a process that is gone
-    sys.exit(code)
+def _has_its_shards() -> bool:
+    """Whether each channel that is dealt out among the hosts has a file here (T-37)."""
+    given = job.config("inputdataconfig")
+    sharded = [name for name in given if given[name].get("S3DistributionType") == "ShardedByS3Key"]
+    return all(any(p.is_file() for p in paths.channel(name).rglob("*")) for name in sharded)

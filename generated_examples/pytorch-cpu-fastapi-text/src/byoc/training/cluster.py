@@ -1,24 +1,19 @@
-"""The hosts and processes that train one model: they begin together, and end together (T-41, T-44).
+"""The hosts that train one model: they begin together, and end together (T-41, T-44).
 
 Each host's parent process keeps one connection to the first host's. A host that fails tells why; one that
 vanishes is noticed by its connection. Training itself has connections of its own.
 """
 
 import json
-import os
-import signal
 import socket
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from byoc import job, machine, paths
-from byoc.errors import JobError
-from byoc.processes import STOP_SIGNALS, Process, StopRequest, say
-from byoc.training import command, outcome
+from byoc.processes import StopRequest, say
 
-HOSTS_PORT, RANKS_PORT = 7776, 7777
+PORT = 7776
 # Names of other hosts resolve late, and a host may start minutes after another.
 MEETING_SECONDS = 15 * 60
 # A peer that is gone without closing its connection is noticed after 10 + 3 * 5 seconds.
@@ -27,35 +22,6 @@ KEEP_ALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPC
 
 class HostFailed(Exception):
     """Another host cannot go on; the text is its reason."""
-
-
-def main() -> int:
-    """Train with the job's other hosts. Returns 0 if all of them are complete."""
-    stop = StopRequest()
-    children: list[Process] = []
-    cluster, code = None, 0
-    try:
-        hosts, current = job.hosts(job.config("resourceconfig"))
-        cluster = Cluster(hosts, current)
-        members = cluster.meet(_has_its_shards(), stop)
-        if current in members:
-            children += _start(members, current, stop)
-            code = command.supervise(children, stop, cluster.check)
-            if not outcome.succeeded(code):
-                raise HostFailed(paths.failure().read_text(encoding="utf-8"))
-        else:
-            say("this host got no file of a sharded channel; the others train")
-            outcome.complete()
-        cluster.end()
-    except (JobError, HostFailed, OSError) as error:
-        outcome.fail(str(error))  # unless there is a reason already
-        if cluster:
-            cluster.tell_failure(paths.failure().read_text(encoding="utf-8"))
-        code = code or 1
-    for child in children:
-        child.kill()
-    stop.ignore()
-    return 0 if outcome.succeeded(code) else code or 1
 
 
 class Cluster:
@@ -76,7 +42,7 @@ class Cluster:
             return self._join(has_data, stop, deadline)
         with_data = {self.current} if has_data else set()
         missing = set(self.hosts) - {self.current}
-        with socket.create_server(("", HOSTS_PORT)) as server:
+        with socket.create_server(("", PORT)) as server:
             server.settimeout(0.5)
             while missing:
                 _go_on(stop, deadline, f"{', '.join(sorted(missing))} did not come")
@@ -96,7 +62,7 @@ class Cluster:
         while not self.peers:
             _go_on(stop, deadline, f"{first} cannot be reached")
             try:
-                self.peers[_connection(socket.create_connection((first, HOSTS_PORT), timeout=5))] = first
+                self.peers[_connection(socket.create_connection((first, PORT), timeout=5))] = first
             except OSError:  # not resolved yet, or nobody listens yet
                 time.sleep(0.5)
         self._tell(host=self.current, has_data=has_data)
@@ -149,46 +115,6 @@ class Cluster:
         for peer in self.peers:
             with suppress(OSError):
                 peer.send_bytes(json.dumps(message).encode())
-
-
-def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Process]:
-    """One process for each GPU, or one. Each has torchrun's variables."""
-    local = int(os.environ.get("PROCESSES_PER_HOST") or machine.gpus() or 1)
-    node, size = members.index(current), local * len(members)
-    shared = {
-        "MASTER_ADDR": members[0] if len(members) > 1 else "127.0.0.1",
-        "MASTER_PORT": str(RANKS_PORT),
-        "WORLD_SIZE": str(size),
-        "LOCAL_WORLD_SIZE": str(local),
-        "NODE_RANK": str(node),
-    }
-    interface = job.config("resourceconfig").get("network_interface_name", "eth0")
-    if os.path.isdir(f"/sys/class/net/{interface}"):  # T-43
-        shared |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
-    ranks = [{"RANK": str(node * local + i), "LOCAL_RANK": str(i), **shared} for i in range(local)]
-    children = [Process(command.CHILD, environment=rank if size > 1 else {}) for rank in ranks]
-
-    def ask_to_stop() -> None:
-        for child in children:
-            child.ask_to_stop()
-
-    stop.on_stop = ask_to_stop
-    # They hear a signal that arrives now once they have a handler.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    outcome.begin(processes=local)
-    for child in children:
-        child.start()
-        if stop:
-            child.ask_to_stop()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    return children
-
-
-def _has_its_shards() -> bool:
-    """Whether each channel that is dealt out among the hosts has a file here (T-37)."""
-    given = job.config("inputdataconfig")
-    sharded = [name for name in given if given[name].get("S3DistributionType") == "ShardedByS3Key"]
-    return all(any(p.is_file() for p in paths.channel(name).rglob("*")) for name in sharded)
 
 
 def _go_on(stop: StopRequest, deadline: float, trouble: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+
 {% include "template/frameworks/pytorch/collectives.py" %}
 
 

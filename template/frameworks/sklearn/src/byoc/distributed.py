@@ -2,32 +2,24 @@
 
 import asyncio
 import atexit
-import importlib.util
 import os
 from contextlib import nullcontext
 from typing import Any
 
-from byoc import job, machine
-from byoc.errors import JobError, NothingToDo
+from byoc import machine
+from byoc.errors import NothingToDo
 from byoc.processes import say
 
 MEETING_SECONDS = "15 minutes"
 
 
 def join() -> None:
-    """On the first host, let joblib use every host's CPUs. On another one, work until train() has ended there.
+    """On the first host, let joblib use every host's CPUs. On another one, work until its train() has ended.
 
-    Raises NothingToDo when the work is done, and JobError without Dask or for a sharded channel.
+    Raises NothingToDo when the work is done.
     """
     if (hosts := int(os.environ.get("WORLD_SIZE", "1"))) == 1:
         return
-    if importlib.util.find_spec("distributed") is None:
-        raise JobError(
-            f"the job has {hosts} hosts: add dask[distributed] to requirements.txt, or set instance_count=1"
-        )
-    given = job.config("inputdataconfig")
-    if sharded := [n for n in given if given[n].get("S3DistributionType") == "ShardedByS3Key"]:
-        raise JobError(f"train() runs on the first host alone: do not shard channel {', '.join(sharded)}")
     import dask
 
     dask.config.set({"distributed.comm.timeouts.connect": MEETING_SECONDS})

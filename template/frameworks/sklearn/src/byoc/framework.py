@@ -3,8 +3,12 @@
 {% if gpu %}
 import os
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
 
 from byoc import machine
+from byoc.errors import JobError
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
@@ -40,6 +44,11 @@ def cuda_version() -> str:
     return ".".join(version("cuda-toolkit").split(".")[:2])
 {% else %}
 import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from byoc.errors import JobError
 
 # A worker's memory before a model is loaded.
 WORKER_MEMORY_MIB = {{ fw.worker_memory_mib }}
@@ -57,3 +66,12 @@ def prepare(threads: int) -> str:
 
     return f"scikit-learn {sklearn.__version__} on {threads} CPU thread(s)"
 {% endif %}
+
+
+def check_several_hosts(given: Mapping[str, Any]) -> None:
+    """Raise JobError unless Dask is there and every host has all data. `given` is inputdataconfig.json."""
+    if find_spec("distributed") is None:
+        raise JobError("several hosts need dask[distributed] in requirements.txt; else set instance_count=1")
+    if sharded := [n for n in given if given[n].get("S3DistributionType") == "ShardedByS3Key"]:
+        names = ", ".join(sharded)
+        raise JobError(f"train() runs on one host: do not shard channel {names}, or set instance_count=1")

@@ -5,17 +5,19 @@ Only the child can say that training is complete: no exit code counts as success
 several GPUs has several children, and they train one model with those of the job's other hosts.
 """
 
+import importlib.util
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from byoc import framework, job, machine, paths
 from byoc.errors import JobError
 from byoc.processes import STOP_SIGNALS, Process, StopRequest, reap_orphans, say, wait_until
-from byoc.training import outcome
+from byoc.training import outcome, script
 from byoc.training.cluster import Cluster, HostFailed
 
 CHILD = (sys.executable, "-m", "byoc.training.child")
@@ -23,6 +25,7 @@ CHILD = (sys.executable, "-m", "byoc.training.child")
 RANKS_PORT = 7777
 # SageMaker kills the container 120 s after SIGTERM (T-60). The reason must be written before.
 STOP_SECONDS = 110
+SYMPTOM_SECONDS = 2
 
 
 def main() -> int:
@@ -35,11 +38,15 @@ def main() -> int:
     cluster, code = None, 0
     try:
         hosts, current = job.hosts(job.config("resourceconfig"))
+        if len(hosts) > 1 and not script.requested(job.config("hyperparameters")):
+            _refuse(hosts)
         cluster = Cluster(hosts, current)
         members = cluster.meet(_has_its_shards(), stop)
         if current in members:
             children += _start(members, current, stop)
             code = supervise(children, stop, cluster.check)
+            if code > 128 and cluster.peers:
+                cluster.check(SYMPTOM_SECONDS)  # a library may abort because another host has failed
             if not outcome.succeeded(code):
                 raise HostFailed(paths.failure().read_text(encoding="utf-8"))
         else:
@@ -55,6 +62,14 @@ def main() -> int:
         child.kill()
     stop.ignore()
     return 0 if outcome.succeeded(code) else code or 1
+
+
+def _refuse(hosts: tuple[str, ...]) -> None:
+    """Raise JobError, on each host alike, if this image would train more than one model."""
+    if importlib.util.find_spec("byoc.distributed") is None:
+        raise JobError(f"the job has {len(hosts)} hosts, and this image trains on one: set instance_count=1")
+    check: Callable[[Any], None] = getattr(framework, "check_several_hosts", lambda given: None)
+    check(job.config("inputdataconfig"))
 
 
 def supervise(children: list[Process], stop: StopRequest, check: Callable[[], object] = lambda: None) -> int:
@@ -92,7 +107,8 @@ def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Pr
     interface = job.config("resourceconfig").get("network_interface_name", "eth0")
     if os.path.isdir(f"/sys/class/net/{interface}"):  # T-43
         shared |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
-    workers = [f"{host}:{RANKS_PORT + 1 + rank}" for rank, host in enumerate(h for h in members for _ in range(local))]
+    places = [host for host in members for _ in range(local)]
+    workers = [f"{host}:{RANKS_PORT + 1 + rank}" for rank, host in enumerate(places)]
 
     def environment(local_rank: int) -> dict[str, str]:
         rank = node * local + local_rank
