@@ -237,7 +237,6 @@ MUTANTS = [
     train("T-60", "    stop = True\n", "    pass\n", rules=("T-60", "T-61", "T-74"), name="ignored"),
     train("T-60", "    stop = True\n", "    CHECKPOINT.unlink()\n    os._exit(1)\n", rules=("T-60", "T-61", "T-74"), name="saves-nothing"),
     train("T-60", "        main()\n", "        main()\n        signal.signal(signal.SIGTERM, lambda *_: [write(FAILURE, 'stopped'), os._exit(143)])\n        time.sleep(1)\n", rules=("T-60", "T-61", "T-74"), name="late"),
-    Mutant("T-60", (("train", "    stop = True\n", "    os._exit(0)\n"), ("train", "        if leader:\n            write(CHECKPOINT", "        if False:\n            write(CHECKPOINT"), ("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5")), rules=("T-60", "T-61", "T-74"), name="0-without-a-model"),
     Mutant(
         "T-61",
         dockerfile="RUN mv /opt/program/train /opt/program/train.py && printf '#!/bin/bash\\ntrap \"exit 143\" TERM\\n"

@@ -411,6 +411,16 @@ def test_a_job_that_a_late_signal_truly_stopped_is_not_warned_of(late: Run) -> N
     assert rule.verdict(evidence).outcome is Outcome.PASS
 
 
+def test_a_stopped_job_that_claims_success_and_leaves_nothing_is_warned_of() -> None:
+    evidence = Evidence()
+    evidence.add(TRAIN, Base(saved(9)))
+    evidence.add(TERMINATED, Termination(Run("", Exit(0, 5.0)), Exit(0, 0.1)))
+    evidence.add(FINISHING, {})
+    verdict = next(rule for rule in core.rules() if rule.id == "T-60").verdict(evidence)
+    assert verdict.outcome is Outcome.WARN
+    assert verdict.text == "exit code 0, and neither a checkpoint nor a model is left: all work is lost"
+
+
 @pytest.mark.parametrize(
     "second, outcome", [(100.2, Outcome.PASS), (130.0, Outcome.PASS), (97.0, Outcome.WARN)]
 )

@@ -74,15 +74,11 @@ def account(given: Given, _: Any) -> str:
         stopping_condition=StoppingCondition(max_runtime_in_seconds=300),
         input_data_config=[InputData(channel_name=c, data_source=f"{data}/{c}") for c in CHANNELS],
     )
-    trainer.train(wait=False, logs=False)
-    job = trainer._latest_training_job
+    trainer.train(logs=False)
     sagemaker = boto3.client("sagemaker")
-    fast = {"Delay": 1, "MaxAttempts": 60}
-    sagemaker.get_waiter("training_job_completed_or_stopped").wait(
-        TrainingJobName=job.training_job_name, WaiterConfig=fast
-    )
-    job.refresh()
-    artifact = job.model_artifacts.s3_model_artifacts
+    (job,) = sagemaker.list_training_jobs(NameContains="account")["TrainingJobSummaries"]
+    done = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    artifact = done["ModelArtifacts"]["S3ModelArtifacts"]
     container = ContainerDefinition(image=given.image, model_data_url=artifact)
     Model.create(model_name="fitted", primary_container=container, execution_role_arn=given.role)
     variant = ProductionVariant(
@@ -90,7 +86,9 @@ def account(given: Given, _: Any) -> str:
     )
     EndpointConfig.create(endpoint_config_name="fitted", production_variants=[variant])
     endpoint = Endpoint.create(endpoint_name="fitted", endpoint_config_name="fitted")
-    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="fitted", WaiterConfig=fast)
+    sagemaker.get_waiter("endpoint_in_service").wait(
+        EndpointName="fitted", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
     answer = endpoint.invoke(body=given.records.read_bytes(), content_type="text/csv", accept="text/csv")
     return answer.body.read().decode()
 
