@@ -77,6 +77,8 @@ class Endpoint:
         }
         self.variants: list[Variant] = []
         self.config: Mapping[str, Any] = {}
+        #: Asynchronous invocations that wait or are being answered.
+        self.backlog = 0
         #: During an update: the new variants, and their share of the requests.
         self._green: tuple[list[Variant], float] = ([], 0.0)
         self._random = random.Random(self.name)
@@ -84,6 +86,16 @@ class Endpoint:
         self._lock = threading.RLock()
         self._deleted = False
         self._alarm = threading.Event()
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether it takes asynchronous invocations, and no others (A-01)."""
+        return bool(self.config.get("AsyncInferenceConfig"))
+
+    def waits(self, more: int) -> None:
+        """Count an asynchronous invocation that came (1) or has its answer (-1)."""
+        with self._lock:
+            self.backlog += more
 
     def look(self) -> None:
         """Look after the servers at once: one broke off."""
