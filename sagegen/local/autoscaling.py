@@ -130,14 +130,9 @@ class Autoscaling:
 
     @staticmethod
     def _check_steps(config: Mapping[str, Any], endpoint: Endpoint) -> None:
-        steps = config.get("StepAdjustments", ())
-        if (
-            config.get("AdjustmentType") != "ChangeInCapacity"
-            or len(steps) != 1
-            or not endpoint.is_asynchronous
-        ):
-            text = f"step scaling but for {STRANDED} of asynchronous endpoints, with one step of ChangeInCapacity"
-            raise not_emulated(text)
+        kind, steps = config.get("AdjustmentType"), config.get("StepAdjustments", ())
+        if kind != "ChangeInCapacity" or len(steps) != 1 or not endpoint.is_asynchronous:
+            raise not_emulated("step scaling but by one step of ChangeInCapacity, of asynchronous endpoints")
 
     def delete(self, given: dict[str, Any]) -> None:
         """Forget a policy."""
