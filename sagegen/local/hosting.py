@@ -175,8 +175,8 @@ class Endpoint:
         end = time.monotonic() + seconds
         while True:
             if alarms:
-                told = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=alarms, StateValue="ALARM")
-                for alarm in told["MetricAlarms"]:
+                told = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+                if alarm := next((one for one in told if one["StateValue"] == "ALARM"), None):
                     return str(alarm["AlarmName"])
             left = end - time.monotonic()
             if left <= 0 or self.cloud.pause(min(left, ALARM_SECONDS)):
@@ -194,17 +194,17 @@ class Endpoint:
         server = None
         try:
             server = Server(self.hosting.models, variant.model, self.group, stream, **limited)
-            with self._lock:
-                variant.servers.append(server)
             server.start(seconds, f"The primary container for production variant {variant.name}")
         except Closed:
             return "the emulator was ended"
         except (Trouble, RuntimeError, Fault, *TROUBLE) as error:
             if server:
-                with self._lock:
-                    variant.servers.remove(server)
                 server.end()
             return str(error)
+        with self._lock:  # not before it is healthy: from here on it is asked
+            variant.servers.append(server)
+        if self._deleted:
+            server.end()
         return None
 
     @staticmethod
