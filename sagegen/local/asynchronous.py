@@ -75,6 +75,7 @@ class Asynchronous:
         task = _Task(
             self, endpoint, given, identity, where, body, result, failure, seconds, time.monotonic() + life
         )
+        endpoint.waits(1)
         self._queue(endpoint).submit(task.run)
         told = {"X-Amzn-SageMaker-OutputLocation": result}
         if failure:
@@ -115,6 +116,12 @@ class _Task:
 
     def run(self) -> None:
         """Ask the container, write what it says, and send the message."""
+        try:
+            self._run()
+        finally:
+            self.endpoint.waits(-1)
+
+    def _run(self) -> None:
         try:
             status, kind, content = self._ask()
             good = 200 <= status < 300

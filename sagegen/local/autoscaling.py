@@ -1,4 +1,4 @@
-"""Application Auto Scaling of endpoints: by invocations per instance."""
+"""Application Auto Scaling of endpoints: by invocations per instance, or by the backlog, and then to zero."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 METRIC = "SageMakerVariantInvocationsPerInstance"
+#: Of an asynchronous endpoint, in the namespace AWS/SageMaker (A-07).
+BACKLOG, STRANDED = "ApproximateBacklogSizePerInstance", "HasBacklogWithoutCapacity"
 RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 LOOK_SECONDS, MINUTE = 1.0, 60.0
 COOLDOWN = 300
@@ -71,13 +73,15 @@ class Autoscaling:
 
     def register(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keep the bounds of a variant's instances."""
-        self._find(given)
+        endpoint, _ = self._find(given)
         if given.get("ScheduledActions") or given.get("SuspendedState"):
             raise not_emulated("SuspendedState of a scalable target")
         record = {**self.targets.get(given["ResourceId"], {}), **given}
         least, most = record.get("MinCapacity"), record.get("MaxCapacity")
         if least is None or most is None or least > most:
             raise invalid("MinCapacity and MaxCapacity must be given, and MinCapacity must not be greater")
+        if least == 0 and not endpoint.is_asynchronous:
+            raise invalid("MinCapacity must be at least 1: the endpoint is not asynchronous (A-07)")
         role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
         arn = f"arn:aws:application-autoscaling:{self.cloud.region}:{ACCOUNT}:scalable-target/{uuid.uuid4()}"
         usual = {"RoleARN": f"{role}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"}
@@ -101,11 +105,13 @@ class Autoscaling:
     def put(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keep a policy, and act on it from now on."""
         self._known(given["ResourceId"])
-        config = given.get("TargetTrackingScalingPolicyConfiguration")
-        if given.get("PolicyType") != "TargetTrackingScaling" or config is None:
-            raise not_emulated("scaling policies other than TargetTrackingScaling")
-        if config.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType") != METRIC:
-            raise not_emulated(f"metrics other than {METRIC}")
+        endpoint, _ = self._find(given)
+        if (kind := given.get("PolicyType")) == "StepScaling":
+            self._check_steps(given.get("StepScalingPolicyConfiguration", {}), endpoint)
+        elif kind == "TargetTrackingScaling":
+            self._check_target(given.get("TargetTrackingScalingPolicyConfiguration", {}), endpoint)
+        else:
+            raise not_emulated(f"scaling policies of type {kind}")
         key = given["ResourceId"], given["PolicyName"]
         arn = f"arn:aws:autoscaling:{self.cloud.region}:{ACCOUNT}:scalingPolicy:{uuid.uuid4()}"
         fresh = key not in self.policies
@@ -113,6 +119,20 @@ class Autoscaling:
         if fresh:
             self.cloud.begin(self._act, key)
         return {"PolicyARN": self.policies[key]["PolicyARN"], "Alarms": []}
+
+    @staticmethod
+    def _check_target(config: Mapping[str, Any], endpoint: Endpoint) -> None:
+        if config.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType") == METRIC:
+            return
+        own = config.get("CustomizedMetricSpecification", {})
+        if own.get("MetricName") != BACKLOG or not endpoint.is_asynchronous:
+            raise not_emulated(f"metrics other than {METRIC}, and {BACKLOG} of asynchronous endpoints")
+
+    @staticmethod
+    def _check_steps(config: Mapping[str, Any], endpoint: Endpoint) -> None:
+        kind, steps = config.get("AdjustmentType"), config.get("StepAdjustments", ())
+        if kind != "ChangeInCapacity" or len(steps) != 1 or not endpoint.is_asynchronous:
+            raise not_emulated("step scaling but by one step of ChangeInCapacity, of asynchronous endpoints")
 
     def delete(self, given: dict[str, Any]) -> None:
         """Forget a policy."""
@@ -134,18 +154,44 @@ class Autoscaling:
                 continue
             if endpoint.record["EndpointStatus"] != "InService":
                 continue
-            config = policy["TargetTrackingScalingPolicyConfiguration"]
-            asked = variant.asked_since(time.monotonic() - MINUTE)
-            wanted = math.ceil(asked / config["TargetValue"])
-            wanted = min(target["MaxCapacity"], max(target["MinCapacity"], 1, wanted))
+            wanted, cause = self._wanted(policy, endpoint, variant)
+            wanted = min(target["MaxCapacity"], max(target["MinCapacity"], wanted))
             grows = wanted > variant.count
+            config = policy.get("TargetTrackingScalingPolicyConfiguration", {})
             if wanted == variant.count or (not grows and config.get("DisableScaleIn")):
                 continue
             cooldown = config.get("ScaleOutCooldown" if grows else "ScaleInCooldown", COOLDOWN)
+            if "StepScalingPolicyConfiguration" in policy:
+                cooldown = policy["StepScalingPolicyConfiguration"].get("Cooldown", COOLDOWN)
             if time.monotonic() - last < cooldown:
                 continue
-            self._scale(endpoint, variant, wanted, f"{asked} invocations in the last minute")
+            self._scale(endpoint, variant, wanted, cause)
             last = time.monotonic()
+
+    def _wanted(self, policy: Mapping[str, Any], endpoint: Endpoint, variant: Variant) -> tuple[int, str]:
+        """How many instances a policy asks for, and why."""
+        if steps := policy.get("StepScalingPolicyConfiguration"):
+            more = steps["StepAdjustments"][0]["ScalingAdjustment"]
+            stranded = endpoint.backlog > 0 and variant.count == 0 and self._is_alarmed(policy, endpoint)
+            return variant.count + (more if stranded else 0), f"{STRANDED} of {endpoint.name}"
+        config = policy["TargetTrackingScalingPolicyConfiguration"]
+        target = config["TargetValue"]
+        if "CustomizedMetricSpecification" in config:
+            backlog = endpoint.backlog
+            # Without an instance there is none to divide by: the backlog itself must exceed the target.
+            enough = variant.count > 0 or backlog > target
+            return math.ceil(backlog / target) if enough else 0, f"a backlog of {backlog}"
+        asked = variant.asked_since(time.monotonic() - MINUTE)
+        return max(1, math.ceil(asked / target)), f"{asked} invocations in the last minute"
+
+    def _is_alarmed(self, policy: Mapping[str, Any], endpoint: Endpoint) -> bool:
+        """Whether an alarm of this endpoint's HasBacklogWithoutCapacity has the policy as its action."""
+        alarms = self.cloud.client("cloudwatch").describe_alarms(ActionPrefix=policy["PolicyARN"])
+        return any(
+            alarm.get("MetricName") == STRANDED
+            and {"Name": "EndpointName", "Value": endpoint.name} in alarm.get("Dimensions", ())
+            for alarm in alarms["MetricAlarms"]
+        )
 
     def _scale(self, endpoint: Endpoint, variant: Variant, wanted: int, cause: str) -> None:
         begun, before = now(), variant.count

@@ -77,6 +77,8 @@ class Endpoint:
         }
         self.variants: list[Variant] = []
         self.config: Mapping[str, Any] = {}
+        #: Asynchronous invocations that wait or are being answered.
+        self.backlog = 0
         #: During an update: the new variants, and their share of the requests.
         self._green: tuple[list[Variant], float] = ([], 0.0)
         self._random = random.Random(self.name)
@@ -84,6 +86,16 @@ class Endpoint:
         self._lock = threading.RLock()
         self._deleted = False
         self._alarm = threading.Event()
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether it takes asynchronous invocations, and no others (A-01)."""
+        return bool(self.config.get("AsyncInferenceConfig"))
+
+    def waits(self, more: int) -> None:
+        """Count an asynchronous invocation that came (1) or has its answer (-1)."""
+        with self._lock:
+            self.backlog += more
 
     def look(self) -> None:
         """Look after the servers at once: one broke off."""
@@ -163,8 +175,8 @@ class Endpoint:
         end = time.monotonic() + seconds
         while True:
             if alarms:
-                told = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=alarms, StateValue="ALARM")
-                for alarm in told["MetricAlarms"]:
+                told = self.cloud.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+                if alarm := next((one for one in told if one["StateValue"] == "ALARM"), None):
                     return str(alarm["AlarmName"])
             left = end - time.monotonic()
             if left <= 0 or self.cloud.pause(min(left, ALARM_SECONDS)):
@@ -182,17 +194,17 @@ class Endpoint:
         server = None
         try:
             server = Server(self.hosting.models, variant.model, self.group, stream, **limited)
-            with self._lock:
-                variant.servers.append(server)
             server.start(seconds, f"The primary container for production variant {variant.name}")
         except Closed:
             return "the emulator was ended"
         except (Trouble, RuntimeError, Fault, *TROUBLE) as error:
             if server:
-                with self._lock:
-                    variant.servers.remove(server)
                 server.end()
             return str(error)
+        with self._lock:  # not before it is healthy: from here on it is asked
+            variant.servers.append(server)
+        if self._deleted:
+            server.end()
         return None
 
     @staticmethod

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem; }
 div { overflow-x: auto; }
+h1, h2, p { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }

@@ -18,6 +18,7 @@ from sagegen.local import data
 from sagegen.local.cloud import Cloud, Records, listed, now
 from sagegen.local.front import named
 from sagegen.local.models import Models, Server, TimedOut, Trouble
+from sagegen.local.processing import Processing
 from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 from sagegen.platform import limits, transform_environment
 from sagegen.platform.serving import STRATEGIES
@@ -151,14 +152,19 @@ class TransformJob:
         tries = 1 + int(client.get("InvocationsMaxRetries", RETRIES))
         lines = output.get("AssembleWith", "None") == "Line"
 
+        processing = Processing(record)
+
         def answer(body: bytes) -> bytes:
             said = ""
+            sent = processing.before(body) if processing.active else body
             for _ in range(tries):
                 try:
-                    status, _, content = server.ask("POST", "/invocations", body, headers, seconds)
+                    status, _, content = server.ask("POST", "/invocations", sent, headers, seconds)
                 except (OSError, http.client.HTTPException, TimedOut) as error:
                     said = f"no answer: {error!r}"
                     continue
+                if 200 <= status < 300 and processing.active:
+                    return processing.after(body, content)
                 if 200 <= status < 300:
                     return content if not lines or content.endswith(b"\n") else content + b"\n"
                 said = f"HTTP {status}: {content.decode(errors='replace')[:500]}"
@@ -268,13 +274,7 @@ def check(given: Mapping[str, Any]) -> None:
     """Refuse what botocore's model lets through and AWS does not, and what is not emulated."""
     asked, output = given["TransformInput"], given["TransformOutput"]
     split, source = asked.get("SplitType", "None"), asked["DataSource"]["S3DataSource"]
-    processing = given.get("DataProcessing", {})
-    if (
-        processing.get("JoinSource", "None") != "None"
-        or processing.get("InputFilter")
-        or processing.get("OutputFilter")
-    ):
-        raise not_emulated("DataProcessing (joins and filters)")
+    Processing(given)
     if given.get("DataCaptureConfig"):
         raise not_emulated("DataCaptureConfig of a transform job")
     if split not in ("None", "Line"):

@@ -452,6 +452,62 @@ def test_asynchronous_answers_go_to_s3_and_are_told(account: Account, local: Emu
     assert messages["Failed"]["inferenceId"] == "mine"
 
 
+def test_an_asynchronous_endpoint_without_requests_has_no_instance_until_one_comes(
+    account: Account, local: Emulator
+) -> None:
+    output = {"S3OutputPath": f"s3://{BUCKET}/zero/out"}
+    name = account.endpoint(variant(account.model()), AsyncInferenceConfig={"OutputConfig": output})
+    scaling, ask = local.client("application-autoscaling"), account.runtime.invoke_endpoint_async
+    which = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/all",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    of_the_endpoint = {"Namespace": "AWS/SageMaker", "Dimensions": [{"Name": "EndpointName", "Value": name}]}
+    scaling.register_scalable_target(**which, MinCapacity=0, MaxCapacity=2)
+    metric = {**of_the_endpoint, "MetricName": "ApproximateBacklogSizePerInstance", "Statistic": "Average"}
+    scaling.put_scaling_policy(
+        **which,
+        PolicyName="backlog",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 5.0,
+            "CustomizedMetricSpecification": metric,
+            "ScaleInCooldown": 0,
+            "ScaleOutCooldown": 0,
+        },
+    )
+
+    def instances() -> int:
+        found = account.steady(name)["ProductionVariants"][0]["CurrentInstanceCount"]
+        return int(found)
+
+    wait(lambda: instances() == 0)
+    local.put(zero__in="late")
+    waiting = ask(EndpointName=name, InputLocation=f"s3://{BUCKET}/zero/in")
+    first = scaling.put_scaling_policy(
+        **which,
+        PolicyName="first",
+        PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "Cooldown": 0,
+            "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+        },
+    )
+    local.client("cloudwatch").put_metric_alarm(
+        AlarmName=name, **of_the_endpoint, MetricName="HasBacklogWithoutCapacity", Statistic="Average",
+        Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanOrEqualToThreshold",
+        AlarmActions=[first["PolicyARN"]],
+    )  # fmt: skip
+    bucket, _, key = waiting["OutputLocation"].removeprefix("s3://").partition("/")
+    local.client("s3").get_waiter("object_exists").wait(
+        Bucket=bucket, Key=key, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert local.get(waiting["OutputLocation"]) == b"LATE"
+    wait(lambda: instances() == 0)
+
+
 def wrong(account: Account) -> dict[str, Callable[[], Any]]:
     """Requests that AWS refuses, by words of the refusal."""
     sagemaker, part = account.local.unchecked("sagemaker"), {"Image": account.image}

@@ -77,6 +77,14 @@ def test_every_way_to_split_gives_the_same_output(local: Emulator, model: str, w
     assert outputs(local, job) == {"a.out": "ONE,1\nTWO,2\n", "sub/b.out": rows.upper()}
 
 
+def test_answers_are_joined_to_their_records(local: Emulator, model: str) -> None:
+    local.put(joined__a="one,a\ntwo,b\n" * 1000)
+    processing = {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}
+    given = request(model, "joined/", split="Line", assemble="Line", DataProcessing=processing)
+    given["TransformOutput"]["Accept"] = "text/csv"
+    assert outputs(local, transformed(local, given)) == {"a.out": "one,A\ntwo,B\n" * 1000}
+
+
 def test_a_bad_record_fails_its_file_and_no_other(local: Emulator, model: str) -> None:
     local.put(bad__a="one\n", bad__b="one\nstatus 400 this is no row\ntwo\n")
     given = request(model, "bad/", split="Line", assemble="Line", BatchStrategy="SingleRecord")
@@ -111,7 +119,7 @@ def test_wrong_requests_are_refused(local: Emulator, model: str) -> None:
         ({"MaxPayloadInMB": 101}, "B-07"),
         ({"ModelName": "no-such"}, "Could not find model"),
         ({"Environment": {str(number): "" for number in range(17)}}, "at 'environment' failed"),
-        ({"DataProcessing": {"JoinSource": "Input"}}, "not emulated: DataProcessing"),
+        ({"DataProcessing": {"JoinSource": "Input"}}, "ContentType and Accept to be the same"),
     ]
     for change, words in wrong:
         with pytest.raises(ClientError) as refused:

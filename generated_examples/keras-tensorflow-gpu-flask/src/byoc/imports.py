@@ -1,6 +1,6 @@
 """The build's last step: model.py can be imported, and the packages of requirements.txt find their libraries.
 
-model.py may import a package inside train(). The build must fail then, and not a training job that is paid for.
+Where model.py imports a package in train() alone, the build must fail, not a training job that is paid for.
 """
 
 import importlib
