@@ -46,8 +46,10 @@ class Start:
 class Engine:
     """A Docker engine that answers."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
+    def __init__(self, client: docker.DockerClient, host: str = "") -> None:
         self._client = client
+        #: Where it answers, as DOCKER_HOST has it.
+        self.host = host
         self._info: dict[str, Any] = client.info()
 
     @classmethod
@@ -62,7 +64,7 @@ class Engine:
     def at(cls, host: str) -> Engine:
         """The engine at a URL such as unix:///var/run/docker.sock or tcp://127.0.0.1:2375."""
         try:
-            return cls(docker.DockerClient(base_url=host, version="auto", timeout=600))
+            return cls(docker.DockerClient(base_url=host, version="auto", timeout=600), host)
         except (DockerException, OSError) as error:
             raise SagegenError(
                 f"no Docker engine answers at {host} – start Docker, or run scripts/docker-engine"

@@ -42,6 +42,8 @@ class Lab:
         memory_share: float = 0.25,
     ) -> None:
         self.api = engine.client.api
+        #: Where it answers, as DOCKER_HOST has it.
+        self.host = engine.host
         self.image = image
         #: What every container is given; a Spec's own variables win.
         self.environment = environment or {}

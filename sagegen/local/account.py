@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sagegen.local import logs, stacks
+from sagegen.local import logs
 from sagegen.local.asynchronous import Asynchronous
 from sagegen.local.autoscaling import Autoscaling
 from sagegen.local.cloud import Cloud
+from sagegen.local.codebuild import CodeBuild
 from sagegen.local.front import Front
+from sagegen.local.gateway import Gateway
 from sagegen.local.hosting import Hosting
 from sagegen.local.images import Images
 from sagegen.local.invocations import Invocations
+from sagegen.local.lambdas import Lambda
+from sagegen.local.machines import StepFunctions
 from sagegen.local.models import Models
 from sagegen.local.page import Page
+from sagegen.local.processes import Processes
 from sagegen.local.registry import Registry
+from sagegen.local.stacks import Stacks
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
 from sagegen.local.tuning import Tuning
@@ -33,11 +39,21 @@ class Account:
         self.hosting = Hosting(cloud, self.models)
         self.tuning = Tuning(cloud, self.training)
         self.transform = Transform(cloud, self.models)
+        self.stacks = Stacks(cloud)
+        self.processes = Processes(folder, cloud.lab.memory)
+        self.codebuild = CodeBuild(cloud, self.processes)
+        self.functions = Lambda(cloud, self.processes)
+        self.machines = StepFunctions(cloud, front.policies)
+        gateway = Gateway(cloud, self.functions, front.policies)
+        front.services["codebuild"] = self.codebuild.handlers
+        front.services["stepfunctions"] = self.machines.handlers
         front.services["application-autoscaling"] = Autoscaling(self.hosting).handlers
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
-        front.open += [self.registry.route, Page(self, front).route]
+        front.open += [self.registry.route, gateway.route, Page(self, front).route]
         front.signed += [
-            stacks.route,
+            self.stacks.route,
+            self.functions.route,
+            gateway.records,
             logs.route,
             Asynchronous(self.hosting).route,
             Invocations(self.hosting).route,
@@ -52,6 +68,10 @@ class Account:
             "ListTags": self._list_tags,
             "DeleteTags": self._delete_tags,
         }
+
+    def close(self) -> None:
+        """End the processes of builds and functions."""
+        self.processes.close()
 
     def _add_tags(self, given: dict[str, Any]) -> dict[str, Any]:
         self.cloud.tag(given["ResourceArn"], given)

@@ -72,10 +72,7 @@ class Cloud:
         """A boto3 client of the account's owner, or of a role."""
         with self._lock:
             if (service, role) not in self._clients:
-                key = self.key
-                if role is not None:
-                    key = f"ASIA{secrets.token_hex(8).upper()}"
-                    self.keys[key] = role
+                key = self.key if role is None else self._key(role)
                 self._clients[service, role] = boto3.session.Session().client(
                     service,
                     endpoint_url=self.url,
@@ -87,6 +84,15 @@ class Cloud:
                     ),
                 )
             return self._clients[service, role]
+
+    def _key(self, role: str) -> str:
+        key = f"ASIA{secrets.token_hex(8).upper()}"
+        self.keys[key] = role
+        return key
+
+    def session(self, role: str) -> dict[str, str]:
+        """The variables of a process that calls as a role."""
+        return {"AWS_ACCESS_KEY_ID": self._key(role), "AWS_SESSION_TOKEN": secrets.token_hex(20)}
 
     def storage(self, role: str | None = None) -> Storage:
         """S3 as a role sees it."""

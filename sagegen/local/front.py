@@ -34,7 +34,7 @@ SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 #: Services of moto that do what they say. It has more, which answer without doing anything.
 MOTO = {
     "s3", "sts", "iam", "logs", "monitoring", "sns", "sqs", "events", "kms", "ssm", "secretsmanager", "ecr",
-    "ec2", "tagging", "dynamodb", "cloudformation",
+    "ec2", "tagging", "dynamodb", "apigateway",
 }  # fmt: skip
 #: AWS's names of services in X-Amz-Target, and botocore's.
 TARGETS = {

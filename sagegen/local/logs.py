@@ -25,7 +25,7 @@ class LogStream:
     def __init__(self, cloud: Cloud, group: str, stream: str, role: str | None) -> None:
         self.cloud, self.group, self.stream = cloud, group, stream
         self.lines: list[str] = []
-        self._sent = 0
+        self._sent = self._size = 0
         self._reader: threading.Thread | None = None
         self._ended = threading.Event()
         self._client = client = cloud.client("logs", role)
@@ -48,7 +48,7 @@ class LogStream:
             target=self._read, args=(box,), daemon=True, name=f"log {self.stream}"
         )
         self._reader.start()
-        self.cloud.begin(self._send_often)
+        self.cloud.begin(self.send_often)
 
     def close(self, seconds: float = 10.0) -> None:
         """Wait until the ended container's last line has arrived."""
@@ -59,17 +59,21 @@ class LogStream:
 
     def _read(self, box: Box) -> None:
         with suppress(*TROUBLE):
-            size = 0
             for line in box.follow():
-                if size > CHARACTERS or len(self.lines) >= LINES:
-                    continue
-                size += len(line)
-                self.lines.append(line)
-                if size > CHARACTERS or len(self.lines) >= LINES:
-                    most = f"{LINES} lines or {CHARACTERS} characters"
-                    self.lines.append(f"sagegen local keeps {most} of a log: the rest is not here")
+                self.add(line)
 
-    def _send_often(self) -> None:
+    def add(self, line: str) -> None:
+        """Take one line, unless there are too many."""
+        if self._size > CHARACTERS or len(self.lines) >= LINES:
+            return
+        self._size += len(line)
+        self.lines.append(line)
+        if self._size > CHARACTERS or len(self.lines) >= LINES:
+            most = f"{LINES} lines or {CHARACTERS} characters"
+            self.lines.append(f"sagegen local keeps {most} of a log: the rest is not here")
+
+    def send_often(self) -> None:
+        """Send what is new, until the stream is closed."""
         while not self._ended.wait(SEND_SECONDS) and not self.cloud.closed:
             self._send()
 

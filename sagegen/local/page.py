@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sagegen.local.front import Front, Request
+from sagegen.local.graphs import drawing
 from sagegen.local.wire import Answer
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ pre { overflow-x: auto; padding: .5rem; background: color-mix(in srgb, currentCo
 :root { color-scheme: light dark; }
 """
 LINES = 500
+CHARACTERS = 500  # of a cell
 
 
 class Page:
@@ -78,12 +81,45 @@ class Page:
                 ("TransformJobName", "TransformJobStatus", "FailureReason"),
                 "/aws/sagemaker/TransformJobs",
             ),
+            *self._machines(),
+            _table(
+                "Builds",
+                [one.record for one in account.codebuild.builds.values()],
+                ("projectName", "id", "buildStatus", "currentPhase"),
+                "/aws/codebuild/{}",
+            ),
+            _table(
+                "Functions",
+                [one.configuration() for one in account.functions.functions.values()],
+                ("FunctionName", "Runtime", "LastModified"),
+                "/aws/lambda/{}",
+            ),
+            _table(
+                "Stacks",
+                [one.described() for one in account.stacks.stacks],
+                ("StackName", "StackStatus", "StackStatusReason"),
+            ),
             "<h2>Refusals</h2>",
             self._calls(one for one in self.front.calls if one.status >= 400),
             "<h2>Last calls</h2>",
             self._calls(list(self.front.calls)[-30:]),
         ]
         return "".join(parts)
+
+    def _machines(self) -> Iterator[str]:
+        """State machines with their graphs, and what their last execution did."""
+        service = self.account.machines
+        executions = [service.told(one) for one in service.executions.values()]
+        for machine in service.machines.values():
+            arn = machine["stateMachineArn"]
+            colours: dict[str, str] = {}
+            for record, execution in service.executions.values():
+                if record["stateMachineArn"] == arn:
+                    colours = _colours(execution.events)
+            yield f"<h2>State machine {escape(machine['name'])}</h2>"
+            yield f"<div>{drawing(json.loads(machine['definition']), colours)}</div>"
+            own = [one for one in executions if one["stateMachineArn"] == arn]
+            yield _table("Executions", own, ("name", "status", "error", "cause"))
 
     def _now(self, *kinds: Iterable[dict[str, Any]]) -> str:
         """Instances that would be billed, by type, and for how long."""
@@ -134,9 +170,30 @@ class Page:
         return "".join(parts)
 
 
+def _colours(events: list[dict[str, Any]]) -> dict[str, str]:
+    """The colours of an execution's states: entered, left, failed."""
+    found: dict[str, str] = {}
+    last = ""
+    for event in list(events):
+        if name := event.get("stateEnteredEventDetails", {}).get("name"):
+            found[name], last = "#f2c94c88", name
+        elif name := event.get("stateExitedEventDetails", {}).get("name"):
+            found[name] = "#27ae6088"
+        elif event["type"] in ("ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted") and last:
+            found[last] = "#eb575788"
+        elif event["type"] == "ExecutionSucceeded" and last:
+            found[last] = "#27ae6088"
+    return found
+
+
 def _add(hours: dict[str, float], kind: str, count: int, since: datetime.datetime) -> None:
     used = (datetime.datetime.now(datetime.UTC) - since).total_seconds() / 3600
     hours[kind] = hours.get(kind, 0.0) + count * used
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"
 
 
 def _table(title: str, records: list[dict[str, Any]], columns: tuple[str, ...], group: str = "") -> str:
@@ -144,7 +201,7 @@ def _table(title: str, records: list[dict[str, Any]], columns: tuple[str, ...], 
         return f"<h2>{title}</h2><p>None.</p>"
     rows = []
     for record in reversed(records):
-        cells = [f"<td>{escape(str(record.get(column, '')))}</td>" for column in columns]
+        cells = [f"<td>{escape(_short(record.get(column)))}</td>" for column in columns]
         if group:
             where = quote(group.format(record[columns[0]]), safe="")
             cells.append(f'<td><a href="/log?group={where}">log</a></td>')

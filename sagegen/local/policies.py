@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from botocore.exceptions import ClientError
 
+from sagegen.local import rest
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.identities import ROLE, several
 from sagegen.local.wire import Fault
@@ -157,8 +158,53 @@ def needs(cloud: Cloud, request: Request, operation: str) -> Iterator[Need]:
         kind = f"repository/{name}" if service == "ecr" else f"log-group:{name}"
         resource = f"arn:aws:{service}:{cloud.region}:{ACCOUNT}:{kind}"
         yield Need(f"{service}:{operation}", "*" if operation == "GetAuthorizationToken" else resource)
+    elif service in ("codebuild", "stepfunctions"):
+        yield from _named(cloud, service, operation, json.loads(request.reread() or b"{}"))
+    elif service == "lambda":
+        yield from _lambda(cloud, request)
+    elif service == "apigateway":
+        resource = f"arn:aws:apigateway:{cloud.region}::{request.path}"
+        yield Need(f"apigateway:{request.method}", resource)
+    elif service == "cloudformation":
+        given = parse_qs(request.reread().decode(errors="replace"))
+        name = given.get("StackName", ["*"])[0]
+        arn = f"arn:aws:cloudformation:{cloud.region}:{ACCOUNT}:stack/{name}/*"
+        yield Need(f"cloudformation:{operation}", name if name.startswith("arn:") else arn)
+        for role in given.get("RoleARN", ()):
+            yield Need("iam:PassRole", role, {"iam:PassedToService": "cloudformation.amazonaws.com"})
     else:
         yield Need(f"{PREFIXES.get(service, service)}:{operation or request.call.operation}", ANY)
+
+
+def _named(cloud: Cloud, service: str, operation: str, given: Mapping[str, Any]) -> Iterator[Need]:
+    """CodeBuild's and Step Functions' calls."""
+    if service == "codebuild":
+        names = [given.get("projectName"), given.get("name"), given.get("id"), *given.get("names", ()),
+                 *given.get("ids", ())]  # fmt: skip
+        name = next((one.split(":build/")[-1].split(":")[0] for one in names if one), "*")
+        arn = f"arn:aws:codebuild:{cloud.region}:{ACCOUNT}:project/{name.rpartition('/')[2]}"
+    else:
+        arn = f"arn:aws:states:{cloud.region}:{ACCOUNT}:stateMachine:{given.get('name', '*')}"
+        arn = given.get("executionArn") or given.get("stateMachineArn") or given.get("resourceArn") or arn
+    prefix = PREFIXES.get(service, service)
+    yield Need(f"{prefix}:{operation}", "*" if operation.startswith("List") else arn)
+    for role in (given.get("serviceRole"), given.get("serviceRoleOverride"), given.get("roleArn")):
+        if role:
+            yield Need("iam:PassRole", role, {"iam:PassedToService": f"{prefix}.amazonaws.com"})
+
+
+def _lambda(cloud: Cloud, request: Request) -> Iterator[Need]:
+    operation, words = rest.operation("lambda", request.method, unquote(request.path))
+    name = words.get("FunctionName") or words.get("Resource") or ""
+    given: dict[str, Any] = {}
+    if operation in ("CreateFunction", "UpdateFunctionConfiguration"):
+        given = json.loads(request.reread() or b"{}")
+        name = name or given.get("FunctionName", "")
+    short = name.split(":function:")[-1].split(":")[0]
+    arn = f"arn:aws:lambda:{cloud.region}:{ACCOUNT}:function:{short}" if short else "*"
+    yield Need(f"lambda:{'InvokeFunction' if operation == 'Invoke' else operation}", arn)
+    if role := given.get("Role"):
+        yield Need("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
 
 
 def _sagemaker(cloud: Cloud, operation: str, given: Mapping[str, Any]) -> Iterator[Need]:

@@ -95,6 +95,7 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
             cloud.close()
             server.shutdown()
             server.server_close()
+            account.close()
 
 
 def announce(environment: dict[str, str]) -> None:

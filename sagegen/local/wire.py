@@ -15,6 +15,8 @@ import botocore.session
 from botocore.model import ServiceModel, Shape
 
 Handler = Callable[[dict[str, Any]], Mapping[str, Any] | None]
+#: What services call a wrong request, where that is not ValidationException.
+INVALID = {"codebuild": "InvalidInputException"}
 NUMBERS = ("integer", "long", "float", "double")
 
 
@@ -83,7 +85,10 @@ def call(service: str, operation: str, handlers: Mapping[str, Handler], body: by
         given = json.loads(body or b"{}")
     except ValueError:
         raise Fault("SerializationException", "the body is not JSON") from None
-    judge(shapes.input_shape, given)
+    try:
+        judge(shapes.input_shape, given)
+    except Fault as fault:
+        raise Fault(INVALID.get(service, fault.code), fault.message) from fault
     found = handlers[operation](given) or {}
     return json_answer(200, told(shapes.output_shape, found) if shapes.output_shape else {})
 

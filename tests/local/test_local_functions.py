@@ -1,0 +1,200 @@
+"""Lambda functions that run, and the APIs in front of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from emulators import ACCOUNT, Emulator
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/function"
+CODE = """
+import json, os, time, boto3
+count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    what = event.get("what")
+    if what == "fail":
+        raise ValueError("it is wrong")
+    if what == "sleep":
+        time.sleep(event["seconds"])
+    if what == "exit":
+        os._exit(3)
+    if what == "buckets":
+        return [one["Name"] for one in boto3.client("s3").list_buckets()["Buckets"]]
+    print("seen", what)
+    return {"count": count, "word": os.environ.get("WORD"), "left": context.get_remaining_time_in_millis(),
+            "home": os.environ["HOME"], "keys": sorted(os.environ)}
+
+def proxy(event, context):
+    if event["path"].endswith("/slow"):
+        time.sleep(30)
+    if event["path"].endswith("/odd"):
+        return "no answer"
+    told = {"body": event["body"], "path": event["pathParameters"], "query": event["queryStringParameters"],
+            "kind": event["headers"]["Content-Type"], "binary": event["isBase64Encoded"]}
+    return {"statusCode": 201, "headers": {"X-Mine": "yes"}, "body": json.dumps(told)}
+"""
+
+
+def zipped(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("index.py", text)
+    return out.getvalue()
+
+
+def role(local: Emulator, name: str, service: str, *allowed: str) -> str:
+    """A role of a service that may do this."""
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    iam = local.client("iam")
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+    document["Statement"] = [{"Effect": "Allow", "Action": list(allowed), "Resource": "*"}]  # type: ignore[list-item]
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(document))
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+@pytest.fixture(scope="module")
+def functions(local: Emulator) -> Iterator[Any]:
+    role(local, "function", "lambda.amazonaws.com", "logs:*", "sagemaker:InvokeEndpoint")
+    found = local.client("lambda")
+    for name, handler in (("f", "handler"), ("proxy", "proxy")):
+        found.create_function(
+            FunctionName=name, Runtime="python3.13", Handler=f"index.{handler}", Role=ROLE, Timeout=5,
+            Code={"ZipFile": zipped(CODE)}, Environment={"Variables": {"WORD": "hello"}},
+        )  # fmt: skip
+    yield found
+    for name in ("f", "proxy"):
+        found.delete_function(FunctionName=name)
+
+
+def call(functions: Any, **event: Any) -> tuple[Any, Any]:
+    """(the kind of error, the answer)."""
+    answer = functions.invoke(FunctionName="f", Payload=json.dumps(event))
+    return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+
+def test_a_function_runs_with_its_own_variables_and_logs(local: Emulator, functions: Any) -> None:
+    first, second = call(functions)[1], call(functions, what="print")[1]
+    assert (first["word"], second["count"] - first["count"]) == ("hello", 1)  # the process stays warm
+    assert 0 < second["left"] <= 5000
+    assert not {"SAGEGEN_BASE_IMAGE", "AWS_PROFILE", "USER"} & set(second["keys"])
+    tail = functions.invoke(FunctionName="f", LogType="Tail", Payload=b"{}")
+    assert "LogResult" in tail
+    time.sleep(0.6)
+    lines = local.logged("/aws/lambda/f")
+    assert "seen print" in lines and any(line.startswith("REPORT RequestId: ") for line in lines)
+
+
+def test_errors_of_a_function_are_told_and_not_hidden(functions: Any) -> None:
+    kind, told = call(functions, what="fail")
+    assert (kind, told["errorType"], told["errorMessage"]) == ("Unhandled", "ValueError", "it is wrong")
+    assert call(functions, what="exit")[1]["errorType"] == "Runtime.ExitError"
+    kind, told = call(functions, what="buckets")
+    assert told["errorType"] == "AccessDenied" and "s3:ListAllMyBuckets" in told["errorMessage"]
+    functions.update_function_configuration(
+        FunctionName="f", Timeout=1, Environment={"Variables": {"WORD": "new"}}
+    )
+    kind, told = call(functions, what="sleep", seconds=20)
+    assert "Task timed out after 1.00 seconds" in told["errorMessage"]
+    assert call(functions)[1]["word"] == "new"
+    functions.update_function_code(FunctionName="f", ZipFile=zipped("import nothing_of_this_name"))
+    assert call(functions)[1]["errorType"] == "Runtime.ImportModuleError"
+    functions.update_function_code(FunctionName="f", ZipFile=zipped(CODE))
+    assert call(functions)[1]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"Runtime": "nodejs22.x"}, "not emulated: the runtime nodejs22.x"),
+        ({"Role": f"arn:aws:iam::{ACCOUNT}:role/sagemaker"}, "cannot be assumed by Lambda"),
+        ({"Code": {"ZipFile": b"no zip"}}, "Could not unzip"),
+        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys"),
+        ({"FunctionName": "f"}, "Function already exist: f"),
+        ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:x:1"]}, "not emulated: Layers"),
+    ],
+)
+def test_functions_that_lambda_does_not_take_are_refused(
+    functions: Any, given: dict[str, Any], words: str
+) -> None:
+    whole = {"FunctionName": "g", "Runtime": "python3.13", "Handler": "index.handler", "Role": ROLE,
+             "Code": {"ZipFile": zipped(CODE)}}  # fmt: skip
+    with pytest.raises(ClientError, match=words):
+        functions.create_function(**{**whole, **given})
+    with pytest.raises(ClientError, match="Function not found"):
+        functions.get_function(FunctionName="g")
+
+
+@pytest.fixture(scope="module")
+def api(local: Emulator, functions: Any) -> str:
+    """A deployed API: POST /things/{name} is signed, GET /open is not."""
+    apis = local.client("apigateway")
+    made = apis.create_rest_api(name="api", binaryMediaTypes=["application/x-npy"])
+    things = apis.create_resource(restApiId=made["id"], parentId=made["rootResourceId"], pathPart="things")
+    one = apis.create_resource(restApiId=made["id"], parentId=things["id"], pathPart="{name}")
+    opened = apis.create_resource(restApiId=made["id"], parentId=made["rootResourceId"], pathPart="open")
+    arn = functions.get_function(FunctionName="proxy")["Configuration"]["FunctionArn"]
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn}/invocations"
+    for resource, verb, kind in ((one, "POST", "AWS_IAM"), (opened, "GET", "NONE")):
+        where = {"restApiId": made["id"], "resourceId": resource["id"], "httpMethod": verb}
+        apis.put_method(authorizationType=kind, **where)
+        apis.put_integration(type="AWS_PROXY", integrationHttpMethod="POST", uri=uri, **where)
+    apis.create_deployment(restApiId=made["id"], stageName="v1")
+    functions.add_permission(
+        FunctionName="proxy", StatementId="api", Action="lambda:InvokeFunction",
+        Principal="apigateway.amazonaws.com",
+        SourceArn=f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{made['id']}/*/POST/things/*",
+    )  # fmt: skip
+    return f"{local.exports['AWS_ENDPOINT_URL']}/_aws/execute-api/{made['id']}/v1"
+
+
+def ask(url: str, body: bytes | None, local: Emulator | None, kind: str = "text/csv") -> tuple[int, Any, Any]:
+    """(status, headers, body) of a request, signed where an emulator is given."""
+    headers = {"Content-Type": kind}
+    if local:
+        signed = AWSRequest("POST" if body else "GET", url, data=body, headers=headers)
+        keys = Credentials(local.exports["AWS_ACCESS_KEY_ID"], local.exports["AWS_SECRET_ACCESS_KEY"])
+        SigV4Auth(keys, "execute-api", "us-east-1").add_auth(signed)
+        headers = dict(signed.headers)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=40) as answer:
+            return answer.status, answer.headers, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, json.loads(error.read())
+
+
+def test_an_api_leads_to_its_function(local: Emulator, api: str) -> None:
+    status, headers, told = ask(f"{api}/things/a%20b?x=1", b"1,2", local)
+    assert (status, headers["X-Mine"]) == (201, "yes")
+    assert told == {
+        "body": "1,2",
+        "path": {"name": "a b"},
+        "query": {"x": "1"},
+        "kind": "text/csv",
+        "binary": False,
+    }
+    assert ask(f"{api}/things/x", b"\x93NUMPY", local, "application/x-npy")[2]["binary"] is True
+
+
+def test_an_api_refuses_as_api_gateway_does(local: Emulator, api: str) -> None:
+    assert ask(f"{api}/things/x", b"1", None)[::2] == (403, {"message": "Missing Authentication Token"})
+    assert ask(f"{api}/nothing", None, local)[0] == 403
+    assert ask(f"{api[:-2]}v2/things/x", b"1", local)[::2] == (403, {"message": "Forbidden"})
+    assert ask(f"{api}/things/odd", b"1", local)[::2] == (502, {"message": "Internal server error"})
+    # Its permission names POST /things/* alone.
+    assert ask(f"{api}/open", None, None)[::2] == (500, {"message": "Internal server error"})
