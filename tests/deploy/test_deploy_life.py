@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from deployments import Repository
 from helpers import BASE_IMAGE, ROOT
 
 sys.path.insert(0, str(ROOT / "tests/local"))
-from emulators import SAGEGEN, Emulator, left, wait  # noqa: E402
+from emulators import SAGEGEN, Emulator, left, wait
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     assert second != first
 
     # A model that does not load, and one whose answers are wrong: the one before goes on serving.
-    pack(repository, "broken", {name: b"no model" for name in good})
+    pack(repository, "broken", dict.fromkeys(good, b"no model"))
     repository.done("upload")
     assert "the new model did not start" in repository.refused("deploy", "--yes")
     assert serving(empty) == second
@@ -167,7 +166,7 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     assert "epochs" in said and "--retry" in said
     empty.client("s3").put_object(Bucket="penguins-123456789012-us-east-1", Key="mine", Body=b"mine")
     interrupted(repository, "removed", "down")
-    code, out, err = repository.run("down")
+    code, out, _ = repository.run("down")
     assert code == 1 and "has 1 objects from elsewhere, such as mine" in out
     empty.client("s3").delete_object(Bucket="penguins-123456789012-us-east-1", Key="mine")
     repository.done("down")

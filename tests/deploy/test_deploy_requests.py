@@ -83,7 +83,7 @@ def secure(repository: Repository, capture: bool = True) -> None:
     )
 
 
-def test_keys_network_isolation_capture_and_tags_reach_every_request_that_has_them(
+def test_keys_network_isolation_capture_and_tags_reach_all_that_have_them(
     changed: Repository,
 ) -> None:
     secure(changed)
@@ -94,7 +94,7 @@ def test_keys_network_isolation_capture_and_tags_reach_every_request_that_has_th
     assert REACHES.keys() - {operation for operation, _ in calls} == set()
 
 
-def test_an_asynchronous_endpoint_keeps_its_answers_under_your_key_and_starts_from_zero(
+def test_an_asynchronous_endpoint_keeps_answers_under_your_key_and_starts_from_zero(
     tmp_path: Path,
 ) -> None:
     one = Repository(tmp_path / "one", hosting="async")
@@ -173,7 +173,8 @@ class Aws(BaseHTTPRequestHandler):
     code: ClassVar[str] = ""
 
     def do_POST(self) -> None:
-        body = f"<ErrorResponse><Error><Code>{self.code}</Code><Message>No, {self.code}</Message></Error></ErrorResponse>"
+        error = f"<Error><Code>{self.code}</Code><Message>No, {self.code}</Message></Error>"
+        body = f"<ErrorResponse>{error}</ErrorResponse>"
         self.send_response(403)
         self.end_headers()
         self.wfile.write(body.encode())
