@@ -137,7 +137,7 @@ class LoadedModel:
                 answer = encoding.encode(encoding.normalised(predictions, count), media_type)
                 response = Response(answer, media_type)
             if self._version:
-                response = replace(response, headers={**self._version, **response.headers})
+                response = replace(response, headers={**response.headers, **self._version})
         seconds = time.perf_counter() - started
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
         LATENCY.observe(seconds)
