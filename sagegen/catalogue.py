@@ -1,9 +1,9 @@
 """The catalogue: what the template offers, read from its own questions and specs.
 
 Nothing here knows a framework or a stack by name. A question with choices that decides the image is an axis,
-except the base image: what is proven is proven on the default one. The questions about AWS come after these. A
-combination exists when every choice's own validator is silent, so `sagegen list`, the matrix and the prompts
-can only ever agree. One axis, `data`, multiplies nothing: see `samples`.
+except the base image: what is proven is proven on the default one. The questions about AWS come after these.
+A combination exists when every choice's own validator is silent, so `sagegen list`, the matrix and the
+prompts can only ever agree. One axis, `data`, multiplies nothing: see `samples`.
 """
 
 from __future__ import annotations

@@ -51,6 +51,19 @@ def test_decode_and_encode_of_model_py_see_the_request_and_set_headers(load: Loa
     assert response == Response(b"trace=1", "image/png", {"X-Trace": "trace=1"}, 202)
 
 
+@pytest.mark.parametrize(
+    "hook", [{}, {"encode": lambda predictions, accept: Response(b"x", headers={"X-A": "b"})}]
+)
+def test_every_answer_says_which_model_gave_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch, hook: dict[str, Any]
+) -> None:
+    name = "X-Amzn-SageMaker-Custom-Attributes"
+    assert name not in load(**hook, INPUTS=Text()).invoke(b'["a"]', "application/json", None).headers
+    monkeypatch.setenv("MODEL_VERSION", "churn-2")
+    headers = load(**hook, INPUTS=Text()).invoke(b'["a"]', "application/json", None).headers
+    assert headers[name] == "churn-2" and ("X-A" in headers) == bool(hook)
+
+
 def test_input_fn_and_output_fn_are_the_same_under_the_names_of_aws_s_toolkits(load: Load) -> None:
     model = load(
         input_fn=lambda body, content_type: [content_type, *body.decode().split(";")],

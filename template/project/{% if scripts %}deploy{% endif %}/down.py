@@ -57,8 +57,8 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
         aws.ask(service, operation, **request)
     except Refusal as refusal:
         # A job that has ended cannot be stopped, and need not.
-        if not operation.startswith("stop_"):
-            raise refusal
+        if not operation.startswith("stop_") or not isinstance(refusal.__cause__, ClientError):
+            raise
     if operation == "delete_endpoint":
         aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")
     if operation == "delete_stack":

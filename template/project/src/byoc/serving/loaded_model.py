@@ -109,7 +109,7 @@ class LoadedModel:
         except BaseException as error:
             return self.refused(error)
         if self._version:
-            response = replace(response, headers={**self._version, **response.headers})
+            response = replace(response, headers={**response.headers, **self._version})
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
         LATENCY.observe(seconds)
         _with_status(response.status).inc()
