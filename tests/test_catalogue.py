@@ -190,9 +190,9 @@ def test_aws_knows_every_instance_type_that_can_be_chosen(question):
 @pytest.mark.parametrize(
     "answers,says",
     [
-        ({"device": "gpu", "training_instance_type": "ml.m5.large"}, "has no GPU, and the image is for GPU"),
-        ({"hosting_instance_type": "ml.g5.xlarge"}, "leaves idle: choose ml.m5.large"),
-        ({"hosting_instance_type": "ml.m6g.large"}, "is linux/arm64, and the image is built for linux/amd64"),
+        ({"device": "gpu", "training_instance_type": "ml.m5.large"}, "refused: the image is for GPU: choose ml.g5.xlarge"),
+        ({"hosting_instance_type": "ml.g5.xlarge"}, "refused: the image is for CPU: choose ml.m5.large"),
+        ({"hosting_instance_type": "ml.m6g.large"}, "refused: linux/arm64, the image is not: choose ml.m7i.large"),
         ({"device": "gpu", "hosting": "serverless"}, "serverless endpoints have no GPU: choose realtime"),
     ],
 )

@@ -37,13 +37,23 @@ def test_a_whole_conversation(terminal, here):
     it.types(ENTER)
     it.sees("Add a GitHub workflow")
     it.types("n")
+    it.sees("What takes the image to AWS", "make up", "CodeBuild")
+    it.types(ENTER)
+    it.sees("How predictions are asked for", "serverless")
+    it.types(ENTER)
+    it.sees("Instance that trains", "ml.m5.large", "the image is for CPU: choose ml.m5.large")
+    it.types(ENTER)
+    it.sees("Instance that serves", "linux/arm64, the image is not: choose ml.m7i.large")
+    it.types(ARROW_DOWN + ENTER)
+    it.sees("Add notebooks")
+    it.types("n")
     assert it.ends() == 0
     for line in ("Next:", "  cd churn", "  make build", "  make test"):
         assert line in it.screen()
     made = yaml.safe_load((here / "churn/.copier-answers.yml").read_text())
     assert made["framework"] == "keras" and made["keras_backend"] == "jax"
     assert made["device"] == "cpu" and made["stack"] == "flask"
-    assert made["github_actions"] is False
+    assert made["github_actions"] is False and made["hosting_instance_type"] == "ml.m5.xlarge"
     assert not (here / "churn/.github").exists()
 
 

@@ -89,7 +89,7 @@ def distinct(
 def test_every_file_of_any_combination_passes_the_same_lint(
     distinct: Callable[..., list[Path]], repository: Path, tools: Path
 ) -> None:
-    python = distinct("src/**/*.py", "src/train", "src/serve", "tests/*.py")
+    python = distinct("src/**/*.py", "src/train", "src/serve", "tests/*.py", "deploy/*.py")
     config = [f"--config={repository}/pyproject.toml", f'--config=src=["{repository}/src"]']
     run(repository, tools / "ruff", "check", *config, *python)
     run(repository, tools / "ruff", "format", "--check", config[0], *python)

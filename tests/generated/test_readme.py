@@ -18,10 +18,23 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def without_deploy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme") / "none"
+    render(folder, {"deploy": "none"})
+    return folder
+
+
+def test_every_verb_of_the_readme_is_a_target(repository: Path) -> None:
+    named = set(re.findall(r"`make ([a-z-]+)", (repository / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(), re.MULTILINE))
+    assert {"up", "upload", "train-job", "deploy", "invoke", "down"} <= named <= targets
+
+
 def test_the_endpoint_in_ten_lines_of_boto3_runs_as_it_stands(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    without_deploy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (repository / "README.md").read_text(), re.DOTALL)
+    [code] = re.findall(r"```python\n(.*?)```", (without_deploy / "README.md").read_text(), re.DOTALL)
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "testing")
     with mock_aws():

@@ -50,3 +50,8 @@ def test_every_src_byoc_is_strictly_typed(sources: dict[str, Path], tmp_path: Pa
     assert len(names) >= 12
     # Frameworks are not installed here, and what they would make of an ignored line is unknown.
     assert not mypy(src, cache, "--no-warn-unused-ignores", *names)
+
+
+def test_deploy_is_strictly_typed(rendered: dict[str, Path], tmp_path: Path) -> None:
+    for device in ("cpu", "gpu"):
+        assert not mypy(rendered[f"sklearn-{device}-fastapi"], tmp_path / "mypy", "deploy")

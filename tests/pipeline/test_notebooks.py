@@ -21,7 +21,7 @@ from sagegen.render import render
 sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
 from emulators import SAGEGEN, Emulator, left
 
-NOTEBOOKS = ("prepare", "deploy", "invoke")
+NOTEBOOKS = ("1_prepare", "2_deploy", "3_invoke")
 
 
 @pytest.mark.parametrize("hosting", ["realtime", "serverless", "async", "batch"])
@@ -54,14 +54,14 @@ def test_notebooks_run_from_top_to_bottom_and_leave_nothing_that_costs(tmp_path:
     render(folder, {"project_name": name, "notebooks": True})
     settings = folder / "deploy/settings.toml"
     settings.write_text(settings.read_text().replace("poll_seconds = 15", "poll_seconds = 1"))
-    options = f"-- --build-arg PYTHON_IMAGE={BASE_IMAGE} --build-arg BASE_IMAGE={BASE_IMAGE}"
+    build = {"BASE_IMAGE": BASE_IMAGE, "BUILD_ARGS": f"--build-arg PYTHON_IMAGE={BASE_IMAGE}"}
     printed = {}
     with (tmp_path / "calls.json").open("w") as calls:
         process = subprocess.Popen(
             [*SAGEGEN, "local", "--json"], stdout=subprocess.PIPE, stderr=calls, text=True
         )
         local = Emulator(process, tmp_path / "calls.json")
-        environment = {**local.environment, "BUILD_AND_PUSH": options}
+        environment = {**local.environment, **build}
         for one in NOTEBOOKS:
             notebook = nbformat.read(folder / f"notebooks/{one}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
             place = {"metadata": {"path": str(folder / "notebooks")}}
@@ -73,4 +73,4 @@ def test_notebooks_run_from_top_to_bottom_and_leave_nothing_that_costs(tmp_path:
         process.send_signal(signal.SIGINT)
         process.wait(60)
     assert left(process.pid) == ""
-    assert printed["invoke"].count("right ") == 4 and "WRONG" not in printed["invoke"]
+    assert printed["3_invoke"].count("right ") == 4 and "WRONG" not in printed["3_invoke"]

@@ -1,4 +1,4 @@
-"""Every call to AWS: checked against AWS's own model, shown, recorded in the ledger, explained if it fails."""
+"""Every call to AWS: checked against AWS's model, shown, recorded in the ledger, explained if it fails."""
 
 import json
 import os
@@ -23,12 +23,13 @@ WAYS_OUT = {
     r"Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
     r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure":
         "AWS does not know these keys: run 'aws configure' or 'aws sso login', or set AWS_PROFILE",
+    r"^403$": "this bucket is another account's: name your own in deploy/settings.toml",
     r"AccessDenied|Unauthorized|NotAuthorized": "ask your administrator for this right",
     r"LimitExceeded|Quota": "ask for more in Service Quotas, or change the instances in deploy/settings.toml",
     r"NoSuchBucket": "run 'make up', or name your bucket in deploy/settings.toml",
     r"Throttl|TooManyRequests": "AWS asks for patience: run this again in a minute",
 }  # fmt: skip
-MISSING = r"NotFound|NoSuch|does not exist|Could not find|not exist|404|ValidationError.*Stack|No scal"
+MISSING = r"NotFound|NoSuch|^404|(?i:not found|could not find|not exist)"
 TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 #: What removes what a call made, and the members that name it. What uses comes before what is used.
 UNDO = {
@@ -86,6 +87,11 @@ class Aws:
         return Ledger(ROOT / f"deploy/ledger/{self.account}-{self.region}.json", frozen=self.dry_run)
 
     @property
+    def partition(self) -> str:
+        """`aws`, or that of China or GovCloud: ARNs begin with it."""
+        return str(self._session.get_partition_for_region(self.region))
+
+    @property
     def bucket(self) -> str:
         return self.settings["bucket"] or f"{self.settings['name']}-{self.account}-{self.region}"
 
@@ -114,7 +120,9 @@ class Aws:
         except Refusal as refusal:
             if isinstance(refusal.__cause__, exceptions.ClientError):
                 error = refusal.__cause__.response["Error"]
-                if re.search(MISSING, f"{error['Code']} {error['Message']}"):
+                if error["Code"] != "ModelError" and re.search(
+                    MISSING, f"{error['Code']} {error['Message']}"
+                ):
                     return None
             raise
 
@@ -154,7 +162,7 @@ class Aws:
             raise Refusal(said + (f" – {way}" if way else f" ({code})")) from error
         except exceptions.BotoCoreError as error:
             way = "run 'aws configure' or 'aws sso login', or set AWS_PROFILE"
-            if isinstance(error, exceptions.HTTPClientError):
+            if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
                 way = f"check network, proxy and the region {self.region}"
             raise Refusal(f"{operation}: {' '.join(str(error).split())} – {way}") from error
 
@@ -246,7 +254,7 @@ class Aws:
             if now != said:
                 said = now
                 print(f"{time.monotonic() - started:5.0f} s  {what}: {now}", flush=True)
-            if not re.search(r"ing$|InProgress|IN_PROGRESS|^(Starting|Pending)", answer[status]):
+            if not re.search(r"ing$|InProgress|IN_PROGRESS", answer[status]):
                 return answer
             time.sleep(self.settings["poll_seconds"])
         return None

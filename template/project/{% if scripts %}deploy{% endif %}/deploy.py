@@ -25,6 +25,9 @@ def run(aws: Aws, args: Namespace) -> str:
     history: list[str] = aws.ledger.facts.get("history", [])
     if history[-1:] == [config] and serves(found, config):
         return f"nothing to do: {name} serves {model}"
+    if found and found["EndpointStatus"] == "Failed":
+        remove(aws)
+        found = None
     create_model(aws, container, model)
     if mode == "batch":
         return f"the model {model} is there: 'make transform' uses it"
@@ -35,9 +38,6 @@ def run(aws: Aws, args: Namespace) -> str:
         if not aws.ask("sagemaker", "describe_endpoint_config", EndpointConfigName=config):
             aws.change("sagemaker", "create_endpoint_config", EndpointConfigName=config, **variants)
         alarms.put(aws, alarming)
-        if found and found["EndpointStatus"] == "Failed":
-            remove(aws)
-            found = None
         if found:
             switch(aws, config)
         else:

@@ -4,6 +4,8 @@ import json
 from argparse import Namespace
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from deploy.calls import UNDO, Aws
 from deploy.deploy import endpoint
 from deploy.settings import Refusal
@@ -22,8 +24,8 @@ def run(aws: Aws, args: Namespace) -> str:
                 left.append(f"{what}: {reason}")
                 continue
         except Refusal as refusal:
-            if "Connect" in str(refusal) or "credentials" in str(refusal) or "expired" in str(refusal):
-                raise
+            if not isinstance(refusal.__cause__, ClientError):
+                raise  # no network, no credentials: the next would fail as well
             left.append(f"{what}: {refusal}")
             continue
         aws.ledger.forget(what)
@@ -55,8 +57,8 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
         aws.ask(service, operation, **request)
     except Refusal as refusal:
         # A job that has ended cannot be stopped, and need not.
-        if not operation.startswith("stop_"):
-            raise refusal
+        if not operation.startswith("stop_") or not isinstance(refusal.__cause__, ClientError):
+            raise
     if operation == "delete_endpoint":
         aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")
     if operation == "delete_stack":

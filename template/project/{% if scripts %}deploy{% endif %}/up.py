@@ -53,7 +53,7 @@ def _parameters(aws: Aws, stack: str) -> dict[str, str]:
         kept = {"CreateRepository": str(repository is None or own).lower()}
         aws.ledger.note(parameters=kept)
     keys = [
-        key if key.startswith("arn:") else f"arn:aws:kms:{aws.region}:{aws.account}:key/{key}"
+        key if key.startswith("arn:") else f"arn:{aws.partition}:kms:{aws.region}:{aws.account}:key/{key}"
         for key in sorted({security["kms_key"], security["volume_kms_key"]} - {""})
     ]
     return kept | {

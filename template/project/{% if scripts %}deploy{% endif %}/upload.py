@@ -20,6 +20,10 @@ SOURCES = ("Dockerfile", "apt.txt", "requirements.txt", "requirements-serving.tx
 
 def run(aws: Aws, args: Namespace) -> str:
     """Send what is not there yet."""
+    if aws.ask("s3", "head_bucket", Bucket=aws.bucket) is None and not aws.dry_run:
+        raise Refusal(
+            f"there is no s3://{aws.bucket} – run 'make up', or name your bucket in deploy/settings.toml"
+        )
     image = _image(aws)
     data = ROOT / aws.settings["data"]["channels"]
     folders = sorted(folder for folder in data.glob("*") if folder.is_dir())
