@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounts import emulator
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from emulators import Emulator, wait
 from helpers import BASE_IMAGE
 
 from sagegen.render import render
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
-from emulators import SAGEGEN, Emulator, left, wait
 
 #: What AWS asks for and the emulator does not judge: pulls and pushes of images, logs of services, metrics,
 #: the configuration that an endpoint is made with. A job is stopped where somebody stops an execution.
@@ -108,20 +105,14 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     render(folder, {"project_name": name, "deploy": "pipeline"})
     template = folder / "pipeline/template.yaml"
     template.write_text(template.read_text().replace('"Seconds": 15', '"Seconds": 1'))
-    with (scratch / "calls.json").open("w") as calls:
-        process = subprocess.Popen(
-            [*SAGEGEN, "local", "--json"], stdout=subprocess.PIPE, stderr=calls, text=True
-        )
-        found = Pipeline(Emulator(process, scratch / "calls.json"), folder, name)
+    with emulator(scratch) as local:
+        found = Pipeline(local, folder, name)
         options = f"--build-arg PYTHON_IMAGE={BASE_IMAGE} --build-arg BASE_IMAGE={BASE_IMAGE}"
         made = found.make("pipeline", f"ARGS=BuildArgs='{options}' Trigger=new-data")
         assert made.returncode == 0, made.stderr
         done = found.make("pipeline-run")
         assert done.returncode == 0, done.stderr
         yield found
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    assert left(process.pid) == ""
 
 
 def test_from_an_empty_account_to_an_endpoint_and_an_api_that_answer(pipeline: Pipeline) -> None:
