@@ -190,9 +190,15 @@ def test_aws_knows_every_instance_type_that_can_be_chosen(question):
 @pytest.mark.parametrize(
     "answers,says",
     [
-        ({"device": "gpu", "training_instance_type": "ml.m5.large"}, "refused: the image is for GPU: choose ml.g5.xlarge"),
+        (
+            {"device": "gpu", "training_instance_type": "ml.m5.large"},
+            "refused: the image is for GPU: choose ml.g5.xlarge",
+        ),
         ({"hosting_instance_type": "ml.g5.xlarge"}, "refused: the image is for CPU: choose ml.m5.large"),
-        ({"hosting_instance_type": "ml.m6g.large"}, "refused: linux/arm64, the image is not: choose ml.m7i.large"),
+        (
+            {"hosting_instance_type": "ml.m6g.large"},
+            "refused: linux/arm64, the image is not: choose ml.m7i.large",
+        ),
         ({"device": "gpu", "hosting": "serverless"}, "serverless endpoints have no GPU: choose realtime"),
     ],
 )

@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from deployments import Repository
 from helpers import BASE_IMAGE, ROOT
 
 sys.path.insert(0, str(ROOT / "tests/local"))
-from emulators import SAGEGEN, Emulator, left  # noqa: E402
+from emulators import SAGEGEN, Emulator, left, wait
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,9 @@ def changes(account: Emulator) -> Counter[str]:
     """How often each call that changes something was made."""
     calls = [json.loads(line) for line in account.log.read_text().splitlines() if line.startswith("{")]
     names = [str(call.get("operation")) for call in calls]
-    return Counter(name for name in names if name.startswith(("Create", "Update", "Put", "Delete", "Register")))
+    return Counter(
+        name for name in names if name.startswith(("Create", "Update", "Put", "Delete", "Register"))
+    )
 
 
 def interrupted(repository: Repository, sign: str, verb: str, *arguments: str) -> None:
@@ -104,20 +105,18 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     # Each verb, interrupted where it can be, goes on; the second run of everything changes nothing.
     assert "s3://penguins-123456789012-us-east-1" in repository.done("up")
     repository.done("upload")
-    assert "run on" not in repository.refused("train")  # there is nobody to ask whether it may cost money
-    interrupted(repository, "InProgress", "train", "--yes") if False else None
+    assert "there is nobody to ask – add --yes" in repository.refused("train")
+    interrupted(repository, "create    training job", "train", "--yes")
     assert "test_accuracy=" in repository.done("train", "--yes")
-    interrupted(repository, "Creating", "deploy", "--yes")
+    interrupted(repository, "create    endpoint penguins", "deploy", "--yes")
     assert "answers the sample requests as expected" in repository.done("deploy", "--yes")
     assert "are answered as expected" in repository.done("invoke")
     expected = (repository.folder / "local_test/payloads/expected.csv").read_bytes()
     repository.done("transform", "--yes")
     assert (repository.folder / "transformed/records.csv.out").read_bytes() == expected
-    repository.done("scale", "--yes")
     before = changes(empty)
-    for verb in ("up", "upload", "train", "deploy", "scale"):
+    for verb in ("up", "upload", "train", "deploy", "transform"):
         repository.done(verb, "--yes")
-    repository.done("transform", "--yes")
     assert changes(empty) == before
     first = serving(empty)
 
@@ -131,8 +130,7 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     with load(empty, repository) as answers:
         said = repository.done("deploy", "--yes")
         after = len(answers)
-        while len(answers) < after + 50:
-            pass
+        wait(lambda: len(answers) >= after + 50)
     new = said.splitlines()[-1].split()[3].rstrip(",")
     assert Counter(word for word, _ in answers) == {"ok": len(answers)}
     assert {model for _, model in answers[after + 2 :]} == {new}
@@ -140,7 +138,7 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     assert second != first
 
     # A model that does not load, and one whose answers are wrong: the one before goes on serving.
-    pack(repository, "broken", {name: b"no model" for name in good})
+    pack(repository, "broken", dict.fromkeys(good, b"no model"))
     repository.done("upload")
     assert "the new model did not start" in repository.refused("deploy", "--yes")
     assert serving(empty) == second
@@ -149,10 +147,17 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     sample = repository.folder / "local_test/payloads/expected.csv"
     sample.write_bytes(b"unicorn\n" + expected)
     said = repository.refused("deploy", "--yes")
-    assert "the answer is not expected.csv" in said and f"rolled back: penguins serves {second} as before" in said
+    assert (
+        "the answer is not expected.csv" in said
+        and f"rolled back: penguins serves {second} as before" in said
+    )
     sample.write_bytes(expected)
     assert serving(empty) == second
     assert f"serves {first}" in repository.done("rollback") and serving(empty) == first
+
+    repository.done("scale", "--yes")
+    before = changes(empty)
+    assert "nothing to do" in repository.done("scale", "--yes") and changes(empty) == before
 
     # A job that fails says why; nothing but what the ledger knows is removed.
     hyperparameters = repository.folder / "local_test/opt_ml/input/config/hyperparameters.json"
@@ -161,7 +166,7 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     assert "epochs" in said and "--retry" in said
     empty.client("s3").put_object(Bucket="penguins-123456789012-us-east-1", Key="mine", Body=b"mine")
     interrupted(repository, "removed", "down")
-    code, out, err = repository.run("down")
+    code, out, _ = repository.run("down")
     assert code == 1 and "has 1 objects from elsewhere, such as mine" in out
     empty.client("s3").delete_object(Bucket="penguins-123456789012-us-east-1", Key="mine")
     repository.done("down")
@@ -178,7 +183,9 @@ def leftovers(account: Emulator) -> dict[str, Any]:
         "models": sagemaker.list_models()["Models"],
         "buckets": account.client("s3").list_buckets()["Buckets"],
         "repositories": account.client("ecr").describe_repositories()["repositories"],
-        "roles": [one for one in account.client("iam").list_roles()["Roles"] if "penguins" in one["RoleName"]],
+        "roles": [
+            one for one in account.client("iam").list_roles()["Roles"] if "penguins" in one["RoleName"]
+        ],
         "alarms": account.client("cloudwatch").describe_alarms()["MetricAlarms"],
         "targets": account.client("application-autoscaling").describe_scalable_targets(
             ServiceNamespace="sagemaker"

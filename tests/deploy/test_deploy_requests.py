@@ -83,7 +83,9 @@ def secure(repository: Repository, capture: bool = True) -> None:
     )
 
 
-def test_keys_network_isolation_capture_and_tags_reach_every_request_that_has_them(changed: Repository) -> None:
+def test_keys_network_isolation_capture_and_tags_reach_all_that_have_them(
+    changed: Repository,
+) -> None:
     secure(changed)
     calls = [call for verb in VERBS for call in changed.calls(verb)]
     for operation, request in calls:
@@ -92,7 +94,9 @@ def test_keys_network_isolation_capture_and_tags_reach_every_request_that_has_th
     assert REACHES.keys() - {operation for operation, _ in calls} == set()
 
 
-def test_an_asynchronous_endpoint_keeps_its_answers_under_your_key_and_starts_from_zero(tmp_path: Path) -> None:
+def test_an_asynchronous_endpoint_keeps_answers_under_your_key_and_starts_from_zero(
+    tmp_path: Path,
+) -> None:
     one = Repository(tmp_path / "one", hosting="async")
     secure(one, capture=False)
     calls = dict(one.calls("deploy"))
@@ -149,10 +153,15 @@ def test_a_setting_that_aws_would_refuse_is_refused_before_the_first_call(
         ("name = ", "settings.toml is not TOML"),
         ('[train]\ninstance_type = "ml.m6g.large"', "ml.m6g.large is linux/arm64 and the image linux/amd64"),
         ('[train]\ninstance_type = "ml.g5.xlarge"', "the image is for CPU – choose ml.m5.large"),
-        ('[train]\ninstance_type = "ml.m5.tiny"\n[hosting]\ninstance_type = "ml.m5.large"', "AWS knows no ml.m5.tiny"),
+        (
+            '[train]\ninstance_type = "ml.m5.tiny"\n[hosting]\ninstance_type = "ml.m5.large"',
+            "AWS knows no ml.m5.tiny",
+        ),
     ],
 )
-def test_a_wrong_settings_file_is_one_line_that_names_the_key(changed: Repository, line: str, says: str) -> None:
+def test_a_wrong_settings_file_is_one_line_that_names_the_key(
+    changed: Repository, line: str, says: str
+) -> None:
     changed.settings.write_text(f'name = "penguins"\nregion = "us-east-1"\n{line}\n')
     code, _, err = changed.run("train", "--dry-run")
     assert code == 1 and says in err.splitlines()[-1]
@@ -164,7 +173,8 @@ class Aws(BaseHTTPRequestHandler):
     code: ClassVar[str] = ""
 
     def do_POST(self) -> None:
-        body = f"<ErrorResponse><Error><Code>{self.code}</Code><Message>No, {self.code}</Message></Error></ErrorResponse>"
+        error = f"<Error><Code>{self.code}</Code><Message>No, {self.code}</Message></Error>"
+        body = f"<ErrorResponse>{error}</ErrorResponse>"
         self.send_response(403)
         self.end_headers()
         self.wfile.write(body.encode())

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import sys
 
 from deploy.calls import Aws
@@ -43,6 +44,8 @@ def main() -> int:
             one.add_argument("name", nargs="?", help="a job's name; default: the endpoint")
             one.add_argument("--lines", type=int, default=50)
     args = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log of CI shows where it stands
     module = importlib.import_module(f"deploy.{'asynchronous' if args.verb == 'async' else args.verb}")
     try:
         said = module.run(Aws(read(), args.dry_run, args.yes), args)

@@ -253,7 +253,7 @@ class Aws:
             now = answer.get("SecondaryStatus") or answer[status]
             if now != said:
                 said = now
-                print(f"{time.monotonic() - started:5.0f} s  {what}: {now}", flush=True)
+                print(f"{time.monotonic() - started:5.0f} s  {what}: {now}")
             if not re.search(r"ing$|InProgress|IN_PROGRESS", answer[status]):
                 return answer
             time.sleep(self.settings["poll_seconds"])
