@@ -58,6 +58,7 @@ bench: $(INSTALLED) ## Measure speed against every peer, into docs/performance.m
 	$(BIN)/python -m benchmarks --docs docs/performance.md $(BENCH)
 
 examples: $(TOOL) ## Render generated_examples/ again
+	$(BIN)/python -m sagegen.machine_graph
 	$(BIN)/python -m sagegen.examples
 
 docs: $(DOCS) ## Build the documentation site into build/docs

@@ -3,7 +3,7 @@
 # SageMaker accepts. ./build_and_push.sh --help says how.
 set -euo pipefail
 
-repository='my-model'
+repository=${REPOSITORY:-my-model}
 fallback_region='us-east-1'
 
 usage='usage: ./build_and_push.sh [--region R] [--account A] [--tag T] [--platform P] [--dry-run] [--help] [-- BUILD OPTIONS]'
@@ -27,6 +27,7 @@ Options after -- go to docker buildx build:
 
   ./build_and_push.sh -- --build-arg BASE_IMAGE=mirror.example.com/python:3.13-slim
 
+REPOSITORY=NAME pushes to another repository than the one of this project's name.
 REGISTRY=HOST reaches your ECR by another name: FIPS, dual-stack, a proxy, or a
 registry to test against. That host is sent your ECR password.
 HELP

@@ -25,9 +25,9 @@ ENVIRONMENT = dict(os.environ)
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default repository."""
+    """The default repository, with everything that may be added to it."""
     folder = tmp_path_factory.mktemp("generated") / "repository"
-    render(folder, {})
+    render(folder, {"deploy": "pipeline", "notebooks": True})
     return folder
 
 

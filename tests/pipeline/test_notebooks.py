@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 import uuid
@@ -13,15 +12,13 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from accounts import emulator
 from helpers import BASE_IMAGE
 from nbclient import NotebookClient
 
 from sagegen.render import render
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
-from emulators import SAGEGEN, Emulator, left
-
-NOTEBOOKS = ("prepare", "deploy", "invoke")
+NOTEBOOKS = ("1_prepare", "2_deploy", "3_invoke")
 
 
 @pytest.mark.parametrize("hosting", ["realtime", "serverless", "async", "batch"])
@@ -54,14 +51,10 @@ def test_notebooks_run_from_top_to_bottom_and_leave_nothing_that_costs(tmp_path:
     render(folder, {"project_name": name, "notebooks": True})
     settings = folder / "deploy/settings.toml"
     settings.write_text(settings.read_text().replace("poll_seconds = 15", "poll_seconds = 1"))
-    options = f"-- --build-arg PYTHON_IMAGE={BASE_IMAGE} --build-arg BASE_IMAGE={BASE_IMAGE}"
+    build = {"BASE_IMAGE": BASE_IMAGE, "BUILD_ARGS": f"--build-arg PYTHON_IMAGE={BASE_IMAGE}"}
     printed = {}
-    with (tmp_path / "calls.json").open("w") as calls:
-        process = subprocess.Popen(
-            [*SAGEGEN, "local", "--json"], stdout=subprocess.PIPE, stderr=calls, text=True
-        )
-        local = Emulator(process, tmp_path / "calls.json")
-        environment = {**local.environment, "BUILD_AND_PUSH": options}
+    with emulator(tmp_path) as local:
+        environment = {**local.environment, **build}
         for one in NOTEBOOKS:
             notebook = nbformat.read(folder / f"notebooks/{one}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
             place = {"metadata": {"path": str(folder / "notebooks")}}
@@ -70,7 +63,13 @@ def test_notebooks_run_from_top_to_bottom_and_leave_nothing_that_costs(tmp_path:
             printed[one] = "".join(output.get("text", "") for output in outputs)
             assert any("image/png" in output.get("data", {}) for output in outputs), f"{one} has no plot"
         assert not local.client("sagemaker").list_endpoints()["Endpoints"]
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    assert left(process.pid) == ""
-    assert printed["invoke"].count("right ") == 4 and "WRONG" not in printed["invoke"]
+        down = subprocess.run(
+            [sys.executable, "-m", "deploy", "down", "--yes"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert down.returncode == 0, down.stdout + down.stderr
+        assert not local.client("s3").list_buckets()["Buckets"]
+    assert printed["3_invoke"].count("right ") == 4 and "WRONG" not in printed["3_invoke"]
