@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,6 +80,9 @@ class LoadedModel:
         self._costs = Costs()
         self._memory = _Memory(self.settings.working_bytes)
         self._watch = _Watch(self.settings)
+        #: SageMaker hands it to the client: after a deployment it says which model answers.
+        version = os.environ.get("MODEL_VERSION", "")
+        self._version = {"X-Amzn-SageMaker-Custom-Attributes": version} if version else {}
         self._draining = str(run_dir / settings.DRAINING) if run_dir else ""
 
     @property
@@ -104,6 +108,8 @@ class LoadedModel:
                 seconds = time.perf_counter() - started
         except BaseException as error:
             return self.refused(error)
+        if self._version:
+            response = replace(response, headers={**response.headers, **self._version})
         self._costs.learn(len(body), seconds)  # only here: a refusal says nothing about a prediction's cost
         LATENCY.observe(seconds)
         _with_status(response.status).inc()
