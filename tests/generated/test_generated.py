@@ -90,7 +90,7 @@ def test_every_file_of_any_combination_passes_the_same_lint(
     distinct: Callable[..., list[Path]], repository: Path, tools: Path
 ) -> None:
     python = distinct("src/**/*.py", "src/train", "src/serve", "tests/*.py", "deploy/*.py")
-    config = [f"--config={repository}/pyproject.toml", f'--config=src=["{repository}/src"]']
+    config = [f"--config={repository}/pyproject.toml", f'--config=src=["{repository}/src", "{repository}"]']
     run(repository, tools / "ruff", "check", *config, *python)
     run(repository, tools / "ruff", "format", "--check", config[0], *python)
     run(repository, tools / "shellcheck", *distinct("*.sh", "local_test/*.sh"))

@@ -4,10 +4,9 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from local_test.compare import same
-
 from deploy.calls import Aws
 from deploy.settings import ROOT, Refusal
+from local_test.compare import same
 
 PAYLOADS = ROOT / "local_test/payloads"
 #: As in local_test/predict.sh.

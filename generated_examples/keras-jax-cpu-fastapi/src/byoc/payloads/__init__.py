@@ -11,8 +11,8 @@ from byoc.inputs import Features, Images, Inputs, Media, Numbers, Table, Text
 
 # One of Arrow's allocators would start a thread, and a process with threads must not be forked.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
-from byoc.payloads.encoding import encode, normalised
 from byoc.payloads.bodies import CSV, JSON, JSON_LINES
+from byoc.payloads.encoding import encode, normalised
 
 __all__ = ["CSV", "JSON", "JSON_LINES", "decoder", "encode", "is_untyped", "neutral", "normalised"]
 
