@@ -103,6 +103,7 @@ def pack(repository: Repository, name: str, files: dict[str, bytes]) -> None:
 
 def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, repository: Repository) -> None:
     # Each verb, interrupted where it can be, goes on; the second run of everything changes nothing.
+    repository.set(startup_seconds="60")  # a model that does not load is given up after so long, as on AWS
     assert "s3://penguins-123456789012-us-east-1" in repository.done("up")
     repository.done("upload")
     assert "there is nobody to ask – add --yes" in repository.refused("train")
