@@ -36,9 +36,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="module")
-def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     build = {"BASE_IMAGE": BASE_IMAGE, "BUILD_ARGS": f"--build-arg PYTHON_IMAGE={BASE_IMAGE}"}
-    return Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
+    yield Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
+    # What `make upload` pushed stays in the engine, under the emulator's address.
+    pushed = ["docker", "images", "--quiet", "--filter", f"reference={empty.exports['REGISTRY']}/penguins"]
+    for image in set(subprocess.check_output(pushed, text=True).split()):
+        subprocess.run(["docker", "rmi", "--force", image], check=False, capture_output=True)
 
 
 def changes(account: Emulator) -> Counter[str]:
