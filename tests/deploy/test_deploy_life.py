@@ -36,9 +36,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="module")
-def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     build = {"BASE_IMAGE": BASE_IMAGE, "BUILD_ARGS": f"--build-arg PYTHON_IMAGE={BASE_IMAGE}"}
-    return Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
+    yield Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
+    # What `make upload` pushed stays in the engine, under the emulator's address.
+    pushed = ["docker", "images", "--quiet", "--filter", f"reference={empty.exports['REGISTRY']}/penguins"]
+    for image in set(subprocess.check_output(pushed, text=True).split()):
+        subprocess.run(["docker", "rmi", "--force", image], check=False, capture_output=True)
 
 
 def changes(account: Emulator) -> Counter[str]:
@@ -103,6 +107,7 @@ def pack(repository: Repository, name: str, files: dict[str, bytes]) -> None:
 
 def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, repository: Repository) -> None:
     # Each verb, interrupted where it can be, goes on; the second run of everything changes nothing.
+    repository.set(startup_seconds="60")  # a model that does not load is given up after so long, as on AWS
     assert "s3://penguins-123456789012-us-east-1" in repository.done("up")
     repository.done("upload")
     assert "there is nobody to ask – add --yes" in repository.refused("train")
