@@ -21,6 +21,7 @@ from sagegen.local.models import Models
 from sagegen.local.page import Page
 from sagegen.local.processes import Processes
 from sagegen.local.registry import Registry
+from sagegen.local.schedules import Schedules
 from sagegen.local.stacks import Stacks
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
@@ -54,6 +55,7 @@ class Account:
             self.stacks.route,
             self.functions.route,
             gateway.records,
+            Schedules(cloud).route,
             logs.route,
             Asynchronous(self.hosting).route,
             Invocations(self.hosting).route,

@@ -74,7 +74,11 @@ def main() -> None:
     out = os.fdopen(int(sys.argv[1]), "w")
     events, sys.stdin = sys.stdin, open(os.devnull)  # noqa: SIM115
     sys.path[0] = os.getcwd()
-    handler = broken = None
+    handler, broken = load(sys.argv[2])
+    if broken:
+        print(f"[ERROR] {broken['errorType']}: {broken['errorMessage']}", flush=True)
+    out.write("ready\n")
+    out.flush()
     for line in events:
         given = json.loads(line)
         identity = given["id"]
@@ -83,10 +87,6 @@ def main() -> None:
         watch = threading.Timer(given["end"] - time.time() + 5, os._exit, (1,))
         watch.daemon = True
         watch.start()
-        if handler is None and broken is None:
-            handler, broken = load(sys.argv[2])
-            if broken:
-                print(f"[ERROR] {broken['errorType']}: {broken['errorMessage']}")
         error, result = broken, None
         if handler:
             try:

@@ -78,6 +78,7 @@ class Build:
             "logs": {"groupName": group, "streamName": stream},
         }
         self._shell: Shell | None = None
+        self._log: LogStream | None = None
         self._stopped = threading.Event()
 
     # --- its course -------------------------------------------------------------------------------------
@@ -89,13 +90,16 @@ class Build:
             self._run()
         except Exception as error:
             record["buildStatus"] = "FAULT"
-            self._log.lines.append(f"a defect of sagegen local: {error!r}")
+            context = {"statusCode": "FAULT", "message": f"a defect of sagegen local: {error!r}"}
+            record["phases"].append(
+                {"phaseType": "FINALIZING", "phaseStatus": "FAULT", "contexts": [context]}
+            )
         if self._stopped.is_set():
             record["buildStatus"] = "STOPPED"
         elif record["buildStatus"] == "IN_PROGRESS":
             failed = any(one.get("phaseStatus") == "FAILED" for one in record["phases"])
             record["buildStatus"] = "FAILED" if failed else "SUCCEEDED"
-        if hasattr(self, "_log"):
+        if self._log:
             self._log.close()
         record["phases"].append({"phaseType": ENDED, "startTime": now()})
         record.update(endTime=now(), currentPhase=ENDED, buildComplete=True)
@@ -113,6 +117,7 @@ class Build:
             spec: dict[str, Any] = {}
             if not self._phase("DOWNLOAD_SOURCE", lambda: self._download(source, spec)):
                 return
+            assert self._log
             self._shell = Shell(
                 self.processes, self._log, source, self._environment(source, home, spec), spec
             )
@@ -246,7 +251,7 @@ class Build:
                 return
 
     def _all(self, part: Mapping[str, Any]) -> tuple[str, str] | None:
-        assert self._shell
+        assert self._shell and self._log
         failure = None
         for command in map(_text, part.get("commands", ())):
             code = self._shell.run(command)

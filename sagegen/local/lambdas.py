@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ import uuid
 import zipfile
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ PAYLOAD, ZIPPED = 6 * 2**20, 50 * 2**20
 #: A Python process that has imported boto3 takes this much before it does anything.
 OWN_MEMORY = 256 * 2**20
 CONCURRENCY = 16
+INIT_SECONDS = 30.0  # AWS gives 10, on machines with less to do
 NAME = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:(\d{12}):function:)?([\w-]+)(?::([\w$-]+))?")
 PYTHON = re.compile(r"python3\.\d+")
 KNOWN = {"FunctionName", "Runtime", "Role", "Handler", "Code", "Description", "Timeout", "MemorySize",
@@ -87,6 +90,17 @@ class Worker:
         self._seen: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True, name=f"lambda {name}").start()
         cloud.begin(self.log.send_often)
+        self._answer(INIT_SECONDS)  # starting is not part of an invocation's time
+
+    def _answer(self, seconds: float) -> str:
+        """Its next line; "" where it ended, or was ended after so many seconds."""
+        limit = threading.Timer(seconds, self._process.kill)
+        limit.daemon = True
+        limit.start()
+        try:
+            return self._reader.readline()
+        finally:
+            limit.cancel()
 
     def _read(self) -> None:
         for line in self._process.lines:
@@ -97,24 +111,12 @@ class Worker:
 
     def run(self, event: Any, identity: str, seconds: float) -> tuple[dict[str, Any] | None, str]:
         """(failure or None, the result as JSON). Raises Ended where the process did."""
-        begun, overdue = time.monotonic(), threading.Event()
+        begun, text = time.monotonic(), ""
         asked = {"id": identity, "event": event, "arn": self.function.arn, "end": time.time() + seconds}
-
-        def stop() -> None:
-            overdue.set()
-            self._process.kill()
-
-        limit = threading.Timer(seconds, stop)
-        limit.daemon = True
-        limit.start()
-        try:
+        with suppress(OSError, ValueError):  # it has ended
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            text = self._reader.readline()
-        except (OSError, ValueError):
-            text = ""
-        finally:
-            limit.cancel()
+            text = self._answer(seconds)
         took = 1000 * (time.monotonic() - begun)
         if text:
             try:
@@ -124,7 +126,7 @@ class Worker:
                 pass
         self._report(identity, took)
         if not text:
-            if overdue.is_set():
+            if took >= 1000 * seconds:
                 raise Ended(
                     f"{now():%Y-%m-%dT%H:%M:%S.000Z} {identity} Task timed out after {seconds:.2f} seconds"
                 )
@@ -187,8 +189,10 @@ class Function:
             raise wrong(
                 "Could not unzip uploaded file. Please check your file, then try to upload again."
             ) from None
-        self.content, self.folder, self.code = content, folder, code
+        old, self.content, self.folder, self.code = self.folder, content, folder, code
         self.renew()
+        if old != Path():
+            shutil.rmtree(old, ignore_errors=True)
 
     def renew(self) -> None:
         """What runs next runs anew."""
@@ -236,7 +240,10 @@ class Function:
             revision = self.revision
             worker = self._idle.pop() if self._idle else None
         try:
-            worker = worker or Worker(self, self.cloud, self.processes)
+            try:
+                worker = worker or Worker(self, self.cloud, self.processes)
+            except OSError as error:
+                raise Fault("ServiceException", f"the function cannot be started: {error}", 500) from None
             try:
                 failure, result = worker.run(event, identity, float(self.settings["Timeout"]))
             except Ended as error:
@@ -409,6 +416,7 @@ class Lambda:
         with self._lock:
             self.functions.pop(function.name, None)
         function.renew()
+        shutil.rmtree(function.folder, ignore_errors=True)
 
     def reserve(self, given: dict[str, Any]) -> dict[str, Any]:
         """PutFunctionConcurrency."""

@@ -46,7 +46,7 @@ class StepFunctions:
             raise Fault("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
         return self.machines[arn]
 
-    def _judge(self, given: Mapping[str, Any], arn: str) -> None:
+    def _judge(self, given: Mapping[str, Any]) -> None:
         if given.get("type", "STANDARD") != "STANDARD":
             raise not_emulated("state machines of type EXPRESS")
         if given.get("publish"):
@@ -70,7 +70,7 @@ class StepFunctions:
     def create(self, given: dict[str, Any]) -> dict[str, Any]:
         """CreateStateMachine: the same request again succeeds."""
         arn = f"arn:aws:states:{self.cloud.region}:{ACCOUNT}:stateMachine:{given['name']}"
-        self._judge(given, arn)
+        self._judge(given)
         record = {
             "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
             "tracingConfiguration": {"enabled": False},
@@ -101,7 +101,7 @@ class StepFunctions:
                 " must be specified",
             )
         record = {**old, **given, "revisionId": str(uuid.uuid4())}
-        self._judge(record, record["stateMachineArn"])
+        self._judge(record)
         self.machines[record["stateMachineArn"]] = record
         return {"updateDate": now(), "revisionId": record["revisionId"]}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 #: The emulator holds the other end of a pipe: when it ends, however it does, the group is killed.
-GUARD = '(cat <&"$1"; kill -9 -- "-$$") >/dev/null 2>&1 & shift; exec "$@"'
+GUARD = '(cat "/dev/fd/$1"; kill -s KILL -- "-$$") >/dev/null 2>&1 & shift; exec "$@"'
 #: What tells programs how this machine reaches its network.
 NETWORK = ("_PROXY", "_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

@@ -22,6 +22,10 @@ BOOLEANS = {"true": True, "false": False}
 ENDPOINT_PAUSE = 0.5
 
 
+class Unfit(ValueError):
+    """A member that a call does not have."""
+
+
 @dataclass
 class Made:
     """A resource as it is: what Ref gives, and what Fn::GetAtt gives."""
@@ -71,7 +75,7 @@ def invented(kind: Kind, stack: str, logical: str, generation: int) -> str:
 def fitted(shape: Any, value: Any, where: str) -> Any:
     """A value of a template as a call takes it: names in any case, and text for numbers and booleans.
 
-    Raises Fault where the call has no such member.
+    Raises Unfit where the call has no such member.
     """
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
@@ -79,7 +83,7 @@ def fitted(shape: Any, value: Any, where: str) -> Any:
         found = {}
         for key, part in value.items():
             if key.lower() not in names:
-                raise not_emulated(f"the property {where}.{key} of a resource")
+                raise Unfit(f"{where}.{key}")
             name = names[key.lower()]
             found[name] = fitted(shape.members[name], part, f"{where}.{key}")
         return found
@@ -717,6 +721,8 @@ def _make_deployment(calls: Calls, given: Properties) -> Made:
 def _remove_deployment(calls: Calls, made: Made, given: Properties) -> None:
     where = {"restApiId": given["RestApiId"]}
     if stage := given.get("StageName"):
+        if ask(calls, "apigateway", "GetStage", **where, stageName=stage)["deploymentId"] != made.physical:
+            return  # it is its successor's; moto would not remove the deployment that made it
         ask(calls, "apigateway", "DeleteStage", **where, stageName=stage)
     ask(calls, "apigateway", "DeleteDeployment", **where, deploymentId=made.physical)
 
@@ -732,16 +738,13 @@ def _make_stage(calls: Calls, given: Properties) -> Made:
 
 
 def _change_stage(calls: Calls, made: Made, old: Properties, given: Properties) -> Made:
-    patch = [{"op": "replace", "path": "/deploymentId", "value": given["DeploymentId"]}]
-    ask(
-        calls,
-        "apigateway",
-        "UpdateStage",
-        restApiId=given["RestApiId"],
-        stageName=made.physical,
-        patchOperations=patch,
-    )
+    _move_stage(calls, given["RestApiId"], made.physical, given["DeploymentId"])
     return made
+
+
+def _move_stage(calls: Calls, api: str, stage: str, deployment: str) -> None:
+    patch = [{"op": "replace", "path": "/deploymentId", "value": deployment}]
+    ask(calls, "apigateway", "UpdateStage", restApiId=api, stageName=stage, patchOperations=patch)
 
 
 STAGE = Kind(
@@ -872,7 +875,8 @@ QUEUE = Kind(
 
 def _make_log_group(calls: Calls, given: Properties) -> Made:
     name = given["LogGroupName"]
-    ask(calls, "logs", "CreateLogGroup", logGroupName=name)
+    tags = {"tags": _dict(given["Tags"])} if given.get("Tags") else {}
+    ask(calls, "logs", "CreateLogGroup", logGroupName=name, **tags)
     return Made(name, {"Arn": calls.arn("logs", f"log-group:{name}:*")})
 
 

@@ -16,7 +16,7 @@ from sagegen.local import query
 from sagegen.local.cloud import ACCOUNT, Cloud, now
 from sagegen.local.front import Request
 from sagegen.local.identities import assume
-from sagegen.local.resources import IDENTITIES, KINDS, Calls, Kind, Made, invented
+from sagegen.local.resources import IDENTITIES, KINDS, Calls, Kind, Made, Unfit, invented
 from sagegen.local.templates import Resource, Scope, Template, wrong
 from sagegen.local.wire import Answer, Fault, Handler, not_emulated
 
@@ -426,6 +426,8 @@ def _message(error: Exception) -> str:
         return f'Resource handler returned message: "{told["Message"]}" ({service}: {told["Code"]})'
     if isinstance(error, Fault):
         return error.message
+    if isinstance(error, Unfit):
+        return f"Properties validation failed: {error} is not known"
     if isinstance(error, KeyError):
         return f"Property validation failure: the property {error} is missing"
     return f"Properties validation failed: {error}"

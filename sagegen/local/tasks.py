@@ -17,7 +17,7 @@ from botocore.response import StreamingBody
 
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.policies import Need, Policies
-from sagegen.local.resources import fitted
+from sagegen.local.resources import Unfit, fitted
 from sagegen.local.states import Execution, Failure, Overdue, Stopped
 from sagegen.local.wire import Fault, model
 
@@ -71,7 +71,7 @@ NAMES = {"sagemaker": "SageMaker", "codebuild": "CodeBuild", "lambda": "Lambda",
 #: Services of the SDK whose names in a Resource are not botocore's.
 SDK = {"sfn": "stepfunctions", "sagemakerruntime": "sagemaker-runtime", "cloudwatchlogs": "logs",
        "eventbridge": "events", "cloudwatch": "cloudwatch", "secretsmanager": "secretsmanager"}  # fmt: skip
-CLOUDED = {"sagemaker", "sagemaker-runtime", "codebuild", "lambda", "sns", "sqs", "events", "dynamodb", "s3",
+EMULATED = {"sagemaker", "sagemaker-runtime", "codebuild", "lambda", "sns", "sqs", "events", "dynamodb", "s3",
            "ssm", "logs", "cloudwatch", "ecr", "stepfunctions", "secretsmanager", "application-autoscaling",
            "cloudformation", "iam", "sts", "kms"}  # fmt: skip
 
@@ -88,7 +88,7 @@ def unknown(resource: str) -> str | None:
         name = SDK.get(service, service)
         if how:
             return f"not emulated: {how} of {service}:{action}"
-        if name not in CLOUDED:
+        if name not in EMULATED:
             return f"not emulated: aws-sdk:{service}"
         if _operation(name, action) is None:
             return f"The resource provided {resource} is not recognized. {service} has no action {action}"
@@ -141,7 +141,7 @@ class ServiceTasks:
             if sdk:
                 result = self._sdk(SDK.get(service, service), action, given)
             elif service == "lambda":
-                result = self._invoke(given, direct=not told or bool(FUNCTION.fullmatch(resource)))
+                result = self._invoke(given, direct=bool(FUNCTION.fullmatch(resource)))
             else:
                 result = self._call(service, action, given, waited=bool(how))
             if how:
@@ -168,8 +168,8 @@ class ServiceTasks:
             )
         except ClientError as error:
             raise failed(error) from None
-        except Fault as fault:
-            raise Failure("States.Runtime", fault.message.removeprefix("not emulated: ")) from None
+        except Unfit as error:
+            raise Failure("States.Runtime", f"The field {error} is not supported by Step Functions") from None
         except (BotoCoreError, TypeError) as error:
             raise Failure("States.Runtime", str(error)) from None
         found.pop("ResponseMetadata", None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import os
 import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,54 @@ def channel(name: str, prefix: str, **more: Any) -> dict[str, Any]:
     """A channel of objects in the bucket."""
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}", **more.pop("source", {})}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **more}
+
+
+def role(local: Emulator, name: str, service: str, *allowed: str) -> str:
+    """A role of a service that may do this."""
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    iam = local.client("iam")
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+    document["Statement"] = [{"Effect": "Allow", "Action": list(allowed), "Resource": "*"}]  # type: ignore[list-item]
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(document))
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+#: A function that does what its event says, and one behind an API.
+CODE = """
+import json, os, time, boto3
+count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    what = event.get("what")
+    if what == "fail":
+        raise ValueError("it is wrong")
+    if what == "sleep":
+        time.sleep(event["seconds"])
+    if what == "exit":
+        os._exit(3)
+    if what == "buckets":
+        return [one["Name"] for one in boto3.client("s3").list_buckets()["Buckets"]]
+    print("seen", what)
+    return {"count": count, "word": os.environ.get("WORD"), "left": context.get_remaining_time_in_millis(),
+            "home": os.environ["HOME"], "keys": sorted(os.environ)}
+
+def proxy(event, context):
+    if event["path"].endswith("/slow"):
+        time.sleep(30)
+    if event["path"].endswith("/odd"):
+        return "no answer"
+    told = {"body": event["body"], "path": event["pathParameters"], "query": event["queryStringParameters"],
+            "kind": event["headers"]["Content-Type"], "binary": event["isBase64Encoded"]}
+    return {"statusCode": 201, "headers": {"X-Mine": "yes"}, "body": json.dumps(told)}
+"""
+
+
+def zipped(text: str) -> bytes:
+    """A function's code as a zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("index.py", text)
+    return out.getvalue()

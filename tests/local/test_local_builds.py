@@ -7,12 +7,12 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, BUCKET, Emulator, wait
-from test_local_functions import role
+from emulators import ACCOUNT, BUCKET, SAGEGEN, Emulator, role, wait, zipped
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/build"
 SPEC = """
@@ -139,18 +139,41 @@ def test_a_build_that_fails_says_where(local: Emulator, builds: Any, spec: str, 
     assert (build["buildStatus"], words in trouble(build)) == ("FAILED", True), trouble(build)
 
 
+def running(mark: str) -> int:
+    """How many processes sleep for that long."""
+    return int(subprocess.run(["pgrep", "-fc", f"sleep {mark}$"], capture_output=True).stdout)
+
+
 def test_a_stopped_build_leaves_no_process(local: Emulator, builds: Any) -> None:
     mark = f"3{os.getpid()}"
     source(local, SPEC.replace("./script.sh", f"sleep {mark} & sleep {mark}"))
     identity = builds.start_build(projectName="proj")["build"]["id"]
-
-    def running() -> bool:
-        return subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True).returncode == 0
-
-    wait(running)
+    wait(lambda: running(mark))
     builds.stop_build(id=identity)
     wait(lambda: builds.batch_get_builds(ids=[identity])["builds"][0]["buildStatus"] == "STOPPED")
-    wait(lambda: not running())
+    wait(lambda: not running(mark), 10)
+
+
+def test_no_build_and_no_function_outlives_a_killed_emulator() -> None:
+    process = subprocess.Popen(
+        [*SAGEGEN, "local"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    killed, mark = Emulator(process, Path()), f"4{os.getpid()}"
+    build = role(killed, "build", "codebuild.amazonaws.com", "logs:*")
+    function = role(killed, "function", "lambda.amazonaws.com", "logs:*")
+    spec = f"version: 0.2\nphases: {{build: {{commands: [sleep {mark}]}}}}"
+    made = project(serviceRole=build, source={"type": "NO_SOURCE", "buildspec": spec})
+    killed.client("codebuild").create_project(**made)
+    killed.client("codebuild").start_build(projectName="proj")
+    killed.client("lambda").create_function(
+        FunctionName="f", Runtime="python3.13", Handler="index.handler", Role=function, Timeout=60,
+        Code={"ZipFile": zipped(f"import os\ndef handler(*_): os.system('sleep {mark}')")},
+    )  # fmt: skip
+    killed.client("lambda").invoke(FunctionName="f", InvocationType="Event", Payload=b"{}")
+    wait(lambda: running(mark) >= 2)
+    process.kill()
+    process.wait()
+    wait(lambda: not running(mark), 10)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,56 +14,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, Emulator
+from emulators import ACCOUNT, CODE, Emulator, role, zipped
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/function"
-CODE = """
-import json, os, time, boto3
-count = 0
-
-def handler(event, context):
-    global count
-    count += 1
-    what = event.get("what")
-    if what == "fail":
-        raise ValueError("it is wrong")
-    if what == "sleep":
-        time.sleep(event["seconds"])
-    if what == "exit":
-        os._exit(3)
-    if what == "buckets":
-        return [one["Name"] for one in boto3.client("s3").list_buckets()["Buckets"]]
-    print("seen", what)
-    return {"count": count, "word": os.environ.get("WORD"), "left": context.get_remaining_time_in_millis(),
-            "home": os.environ["HOME"], "keys": sorted(os.environ)}
-
-def proxy(event, context):
-    if event["path"].endswith("/slow"):
-        time.sleep(30)
-    if event["path"].endswith("/odd"):
-        return "no answer"
-    told = {"body": event["body"], "path": event["pathParameters"], "query": event["queryStringParameters"],
-            "kind": event["headers"]["Content-Type"], "binary": event["isBase64Encoded"]}
-    return {"statusCode": 201, "headers": {"X-Mine": "yes"}, "body": json.dumps(told)}
-"""
-
-
-def zipped(text: str) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("index.py", text)
-    return out.getvalue()
-
-
-def role(local: Emulator, name: str, service: str, *allowed: str) -> str:
-    """A role of a service that may do this."""
-    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    iam = local.client("iam")
-    document = {"Version": "2012-10-17", "Statement": [trust]}
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
-    document["Statement"] = [{"Effect": "Allow", "Action": list(allowed), "Resource": "*"}]  # type: ignore[list-item]
-    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(document))
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, ROLE, Emulator, request, wait
-from test_local_functions import CODE, role, zipped
+from emulators import ACCOUNT, CODE, ROLE, Emulator, request, role, wait, zipped
 
 FLOW = f"arn:aws:iam::{ACCOUNT}:role/flow"
 TRAIN = "arn:aws:states:::sagemaker:createTrainingJob.sync"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import TRUST, Emulator, wait
+from emulators import ROLE, TRUST, Emulator, role, wait
 
 TRUSTED = {"Version": "2012-10-17", "Statement": [TRUST]}
 TEMPLATE = """
@@ -162,6 +162,17 @@ def test_an_update_that_fails_is_taken_back(local: Emulator) -> None:
             Parameters=[{"ParameterKey": "Owner", "UsePreviousValue": True}],
             **update,
         )
+
+
+def test_a_stack_may_do_what_its_role_may(local: Emulator) -> None:
+    narrow = role(local, "stack-role", "cloudformation.amazonaws.com", "s3:*")
+    queue = {"Type": "AWS::SQS::Queue", "DependsOn": "Data"}
+    template = {"Resources": {"Data": {"Type": "AWS::S3::Bucket"}, "Queue": queue}}
+    assert create(local, "narrow", template, RoleARN=narrow)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "is not authorized to perform: sqs:CreateQueue" in reasons(local, "narrow")
+    assert not [one for one in local.client("s3").list_buckets()["Buckets"] if "narrow" in one["Name"]]
+    with pytest.raises(ClientError, match="Could not assume role"):
+        create(local, "untrusted", template, RoleARN=ROLE)
 
 
 def test_a_bucket_with_objects_keeps_its_stack(local: Emulator) -> None:
