@@ -13,6 +13,7 @@ import jupytext
 import nbformat
 import pytest
 from accounts import emulator
+from emulators import wait
 from helpers import BASE_IMAGE
 from nbclient import NotebookClient
 
@@ -62,7 +63,7 @@ def test_notebooks_run_from_top_to_bottom_and_leave_nothing_that_costs(tmp_path:
             outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
             printed[one] = "".join(output.get("text", "") for output in outputs)
             assert any("image/png" in output.get("data", {}) for output in outputs), f"{one} has no plot"
-        assert not local.client("sagemaker").list_endpoints()["Endpoints"]
+        wait(lambda: not local.client("sagemaker").list_endpoints()["Endpoints"])
         down = subprocess.run(
             [sys.executable, "-m", "deploy", "down", "--yes"],
             cwd=folder,
