@@ -24,6 +24,8 @@ ASKED_KEPT = 100_000
 ALARM_SECONDS = 0.5  # between looks at the alarms of an update; not documented
 #: How a new configuration gets its requests, and the member that says how many at a time.
 SIZES = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
+#: What RetainAllVariantProperties keeps.
+RETAINED = frozenset(("DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig"))
 CPU_SHARE = 1 / 1769  # of a serverless endpoint's CPUs per MB; not documented
 
 
@@ -114,12 +116,19 @@ class Endpoint:
     def _is(self, status: str, **more: Any) -> None:
         self.record.update(more, EndpointStatus=status, LastModifiedTime=now())
 
-    def change(self, name: str, deployment: Mapping[str, Any] | None = None) -> None:
-        """Bring up another configuration; the old one answers until all of the new one is healthy."""
+    def change(
+        self, name: str, deployment: Mapping[str, Any] | None = None, retained: frozenset[str] = frozenset()
+    ) -> None:
+        """Bring up another configuration; the old one answers until all of the new one is healthy.
+
+        `retained`: which of RETAINED the variants keep, whatever the new configuration says.
+        """
         config = self.hosting.configs.get(name)
+        if "DataCaptureConfig" in retained:
+            config = {**config, "DataCaptureConfig": self.config.get("DataCaptureConfig", {})}
         built: list[Variant] = []
         try:
-            reason = self._bring_up(config, built)
+            reason = self._bring_up(config, built, retained)
             if reason is None and self.variants:
                 reason = self._shift(built, deployment or {})
         except Exception as error:
@@ -142,11 +151,18 @@ class Endpoint:
         if self._deleted:
             self._end(self.variants)
 
-    def _bring_up(self, config: Mapping[str, Any], built: list[Variant]) -> str | None:
+    def _bring_up(
+        self, config: Mapping[str, Any], built: list[Variant], retained: frozenset[str]
+    ) -> str | None:
+        before = {variant.name: variant for variant in self.variants}
         for spec in config["ProductionVariants"]:
-            built.append(
-                Variant(spec["VariantName"], spec, self.hosting.models.records.get(spec["ModelName"]))
-            )
+            variant = Variant(spec["VariantName"], spec, self.hosting.models.records.get(spec["ModelName"]))
+            if old := before.get(variant.name):
+                if "DesiredInstanceCount" in retained and not (variant.serverless or old.serverless):
+                    variant.count = old.count
+                if "DesiredWeight" in retained:
+                    variant.weight = old.weight
+            built.append(variant)
         wanted = [variant for variant in built for _ in range(variant.count)]
         with ThreadPoolExecutor(4) as pool:
             for trouble in pool.map(self._add, wanted):
@@ -394,18 +410,18 @@ class Hosting:
 
     def update(self, given: dict[str, Any]) -> dict[str, Any]:
         """Replace an endpoint's configuration without losing a request."""
-        for name in (
-            "RetainAllVariantProperties",
-            "ExcludeRetainedVariantProperties",
-            "RetainDeploymentConfig",
-        ):
-            if given.get(name):
-                raise not_emulated(f"{name} of UpdateEndpoint")
+        if given.get("RetainDeploymentConfig"):
+            raise not_emulated("RetainDeploymentConfig of UpdateEndpoint")
+        retained = RETAINED if given.get("RetainAllVariantProperties") else frozenset()
+        excluded = given.get("ExcludeRetainedVariantProperties", ())
+        retained -= {one["VariantPropertyType"] for one in excluded}
         _check_deployment(given.get("DeploymentConfig", {}))
         endpoint = self._steady(given["EndpointName"])
         self.configs.get(given["EndpointConfigName"])
         endpoint.record["EndpointStatus"] = "Updating"
-        self.cloud.begin(endpoint.change, given["EndpointConfigName"], given.get("DeploymentConfig"))
+        self.cloud.begin(
+            endpoint.change, given["EndpointConfigName"], given.get("DeploymentConfig"), retained
+        )
         return {"EndpointArn": endpoint.record["EndpointArn"]}
 
     def scale(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -232,6 +232,24 @@ def test_an_update_loses_no_request_and_one_that_fails_changes_nothing(account: 
     assert json.loads(account.ask(name, "who"))["who"] == ["new"]
 
 
+def test_an_update_keeps_what_was_scaled_where_it_asks_for_that(account: Account) -> None:
+    name = account.endpoint(variant(account.model("old")))
+    account.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "all", "DesiredInstanceCount": 2}]
+    )
+    account.steady(name)
+    new = account.config(variant(account.model("new")))
+
+    def update(**more: Any) -> int:
+        account.sagemaker.update_endpoint(
+            EndpointName=name, EndpointConfigName=new, RetainAllVariantProperties=True, **more
+        )
+        return int(account.steady(name)["ProductionVariants"][0]["CurrentInstanceCount"])
+
+    assert update() == 2
+    assert update(ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DesiredInstanceCount"}]) == 1
+
+
 def test_a_canary_gets_its_share_first_and_an_alarm_takes_it_back(account: Account, local: Emulator) -> None:
     name = account.endpoint(variant(account.model("old")))
     old = account.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
