@@ -90,11 +90,11 @@ class Pipeline:
             self.states.delete_state_machine(stateMachineArn=arn)
 
     def last(self) -> dict[str, Any]:
-        """The last execution's output."""
-        found = self.states.list_executions(stateMachineArn=self.resource("Machine"))["executions"]
-        newest = max(found, key=lambda one: one["startDate"])
+        """The output of the last execution that succeeded."""
+        given = {"stateMachineArn": self.resource("Machine"), "statusFilter": "SUCCEEDED"}
+        newest = max(self.states.list_executions(**given)["executions"], key=lambda one: one["startDate"])
         ended = self.states.describe_execution(executionArn=newest["executionArn"])
-        return json.loads(ended.get("output", "null"))  # type: ignore[no-any-return]
+        return json.loads(ended["output"])  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
