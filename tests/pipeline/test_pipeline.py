@@ -167,7 +167,9 @@ def test_a_failed_training_job_is_named_with_its_reason(pipeline: Pipeline) -> N
 def test_a_model_that_does_not_come_up_is_a_failure_and_the_old_one_serves_on(pipeline: Pipeline) -> None:
     before = pipeline.sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"]
     data = run_of(pipeline)
-    data["trained"]["artifact"] = data["trained"]["artifact"].replace("model.tar.gz", "output.tar.gz")
+    bucket = pipeline.resource("Data")
+    pipeline.local.client("s3").put_object(Bucket=bucket, Key="models/model.tar.gz", Body=b"no archive")
+    data["trained"]["artifact"] = f"s3://{bucket}/models/model.tar.gz"
     found = pipeline.executed("CreateModel", data)
     assert found["status"] == "FAILED" and found["error"] == "NotDeployed", found
     served = json.loads(found["cause"])
