@@ -90,11 +90,11 @@ class Pipeline:
             self.states.delete_state_machine(stateMachineArn=arn)
 
     def last(self) -> dict[str, Any]:
-        """The last execution's output."""
-        found = self.states.list_executions(stateMachineArn=self.resource("Machine"))["executions"]
-        newest = max(found, key=lambda one: one["startDate"])
+        """The output of the last execution that succeeded."""
+        given = {"stateMachineArn": self.resource("Machine"), "statusFilter": "SUCCEEDED"}
+        newest = max(self.states.list_executions(**given)["executions"], key=lambda one: one["startDate"])
         ended = self.states.describe_execution(executionArn=newest["executionArn"])
-        return json.loads(ended.get("output", "null"))  # type: ignore[no-any-return]
+        return json.loads(ended["output"])  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,9 @@ def test_a_failed_training_job_is_named_with_its_reason(pipeline: Pipeline) -> N
 def test_a_model_that_does_not_come_up_is_a_failure_and_the_old_one_serves_on(pipeline: Pipeline) -> None:
     before = pipeline.sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"]
     data = run_of(pipeline)
-    data["trained"]["artifact"] = data["trained"]["artifact"].replace("model.tar.gz", "output.tar.gz")
+    bucket = pipeline.resource("Data")
+    pipeline.local.client("s3").put_object(Bucket=bucket, Key="models/model.tar.gz", Body=b"no archive")
+    data["trained"]["artifact"] = f"s3://{bucket}/models/model.tar.gz"
     found = pipeline.executed("CreateModel", data)
     assert found["status"] == "FAILED" and found["error"] == "NotDeployed", found
     served = json.loads(found["cause"])
