@@ -12,7 +12,7 @@ fi
 # Checksum, size and name of each file that decides what the image does: src/ is /opt/program there.
 # shellcheck disable=SC2016
 files='cd "$0" && find . -type f ! -path "*/__pycache__/*" -exec cksum {} +
-    cd "$1" && find apt.txt requirements*.txt requirements -type f ! -name requirements-dev.txt -exec cksum {} + 2>&-; :'
+    cd "$1" && find apt.txt requirements.txt requirements-serving.txt requirements -type f -exec cksum {} + 2>&-; :'
 here=$(sh -c "$files" src "$PWD" | LC_ALL=C sort -k 3)
 there=$("$docker" run --rm --entrypoint sh "$image" -c "$files" /opt/program /opt/requirements | LC_ALL=C sort -k 3)
 if [[ $here != "$there" ]]; then
