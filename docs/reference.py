@@ -27,6 +27,7 @@ SETTINGS = {
     "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "what GET /execution-parameters proposes; default: the requests that "
     "all workers handle at a time, at most 100 MB in flight",
     "SAGEMAKER_PROGRAM": "a script that a training job brings in place of `src/model.py`; an endpoint refuses it",
+    "PROCESSES_PER_HOST": "processes that train on each host of a job; default: one for each GPU, or one",
     "SAGEMAKER_BIND_TO_PORT": "port of /ping and /invocations; default 8080",
     "SAGEMAKER_BASE_DIR": "folder in place of /opt/ml, for tests",
 }

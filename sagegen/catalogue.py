@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,16 @@ def questions() -> dict[str, dict[str, Any]]:
     """Every question of the template in the order it is asked, computed ones included."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((ROOT / "template/questions").glob("*.yml")):
-        found |= yaml.safe_load(path.read_text())
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))
     return found
 
 
 @cache
 def config() -> dict[str, Any]:
     """The template's settings: the first document of copier.yml, the others being includes."""
-    settings: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text().split("\n---", 1)[0])
+    settings: dict[str, Any] = yaml.safe_load(
+        (ROOT / "copier.yml").read_text(encoding="utf-8").split("\n---", 1)[0]
+    )
     return settings
 
 
@@ -76,8 +79,7 @@ def asked() -> list[str]:
 
 def axes() -> list[str]:
     """The questions whose choices make the combinations."""
-    names = asked()
-    decide_the_image = names[: names.index("aws_region")]
+    decide_the_image = takewhile(lambda name: name != "aws_region", asked())
     return [name for name in decide_the_image if "choices" in questions()[name] and name != "base_image"]
 
 

@@ -132,7 +132,7 @@ def graphs() -> Iterator[tuple[Path, str]]:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "repository"
             render(folder, {"deploy": "pipeline", "hosting": hosting})
-            machine = definition((folder / "pipeline/template.yaml").read_text())
+            machine = definition((folder / "pipeline/template.yaml").read_text(encoding="utf-8"))
         yield FOLDER / f"{file}.mmd", mermaid(machine)
         yield FOLDER / f"{file}.svg", svg(machine)
 

@@ -59,7 +59,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     text = (questions / "30_aws.yml").read_text().replace("(aws_region |", "(region |")
     (questions / "30_aws.yml").write_text(text)
-    for file in (project / "README.md.jinja", project / "build_and_push.sh.jinja"):
+    for file in folder.rglob("*.jinja"):
         file.write_text(file.read_text().replace("{{ aws_region }}", "{{ region }}"))
     commit(folder, "the third release", "v0.3.0")
 

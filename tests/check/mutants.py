@@ -76,7 +76,7 @@ def static(breaks: str, dockerfile: str, *also: str, name: str = "") -> Mutant:
 def train(breaks: str, old: str, new: str, *also: str, rules: tuple[str, ...] = (), name: str = "") -> Mutant:
     """Breaks training."""
     patches: tuple[tuple[str, str, str], ...] = (("train", old, new),)
-    if breaks in ("T-60", "T-64") or name == "ends-apart":  # long enough to be interrupted on a busy machine
+    if breaks in ("T-60", "T-64"):  # long enough to be interrupted on a busy machine
         patches += (("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 0.5"),)
     return Mutant(breaks, patches, also=frozenset(also), rules=rules or CONFIG, name=name)
 
@@ -246,7 +246,7 @@ MUTANTS = [
     train("T-64", "if CHECKPOINT.exists() else 0", "if False else 0", rules=("T-64", "T-60", "T-74")),
     train("T-64", "        if leader:\n            write(CHECKPOINT", "        if False:\n            write(CHECKPOINT", rules=("T-64", "T-74"), name="none"),
     train("T-44", RESOURCES, RESOURCES + '    import socket\n    for host in resources["hosts"]:\n        host == resources["current_host"] or socket.gethostbyname(host)\n', rules=("T-44", "T-45", "T-74", "T-08")),
-    train("T-44", "n\": len(weights)}))\n    end_together(hosts, current)\n", "n\": len(weights)}))\n", rules=("T-44", "T-45", "T-74"), name="ends-apart"),
+    Mutant("T-44", (("train", "return end_together(hosts, current)", "return None"), ("train", "    end_together(hosts, current)\n\n\nif", "\n\nif"), ("train", "EPOCH_SECONDS = 0.1", "EPOCH_SECONDS = 1")), rules=("T-44", "T-45", "T-74"), name="ends-apart"),
     train("T-45", '    if leader:\n        write(ML / "model/model.json", json.dumps({"bias"', '    if True:\n        write(ML / "model/model.json", json.dumps({"host": current, "bias"', rules=("T-44", "T-45", "T-74")),
     train("T-37", "        if not leader:\n", "        if False:\n", rules=("T-37", "T-44", "T-74")),
     train("T-34", '        while not fifo.exists():\n            time.sleep(0.05)\n', "", rules=("T-34", "T-74")),

@@ -156,6 +156,7 @@ def test_a_step_is_repeated_as_often_as_allowed_and_the_results_tell(
 
 
 def test_everything_passes_and_is_reported(start, engine, here, tmp_path):
+    (here / "out").mkdir()
     done = finished(start("--full", "--json", "out/m.json", "--html", "out/m.html", "--proof", "out/p.json",
                           "--base-image", "base:{python}", "--build-arg", "MIRROR=http://m {python}",
                           "--logs", "logs"))  # fmt: skip

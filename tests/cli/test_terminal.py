@@ -87,6 +87,8 @@ def test_a_base_image_of_one_s_own_is_named(terminal, here):
     it.types(ENTER)
     it.sees("Add a GitHub workflow")
     it.types(ENTER)
+    it.sees("What takes the image to AWS")
+    it.types(ARROW_DOWN * 2 + ENTER)  # nothing does: no further question
     assert it.ends() == 0
     assert "ARG BASE_IMAGE=debian:13\n" in (here / "churn/Dockerfile").read_text()
     assert "Proven" not in it.screen()
@@ -105,7 +107,7 @@ def test_only_what_is_left_is_asked(terminal, here):
     (here / "a.yml").write_text(
         "project_name: churn\ndescription: Says who leaves\ndata: table\ndevice: cpu\n"
         "python_version: '3.13'\nbase_image: python:3.13-slim\naws_region: eu-central-1\n"
-        "github_actions: true\n"
+        "github_actions: true\ndeploy: none\n"
     )
     it = terminal("new", "--answers", "a.yml", "--data", "framework=sklearn")
     screen = it.sees("Server that answers")
@@ -134,6 +136,11 @@ PROMPTS = {
     "stack": "Server that answers",
     "aws_region": "Region of the ECR",
     "github_actions": "Add a GitHub workflow",
+    "deploy": "What takes the image to AWS",
+    "hosting": "How predictions are asked for",
+    "training_instance_type": "Instance that trains",
+    "hosting_instance_type": "Instance that serves",
+    "notebooks": "Add notebooks",
 }
 
 
@@ -152,6 +159,11 @@ def test_ctrl_c_at_any_prompt_leaves_nothing(terminal, here, at):
         "stack": "flask",
         "aws_region": "us-east-1",
         "github_actions": "true",
+        "deploy": "scripts",
+        "hosting": "realtime",
+        "training_instance_type": "ml.m5.large",
+        "hosting_instance_type": "ml.m5.large",
+        "notebooks": "false",
     }
     for question, without in (("framework", "keras_backend"), ("base_image", "base_image_name")):
         if at == question:
@@ -181,6 +193,7 @@ def test_a_taken_name_tells_how_to_keep_the_answers(terminal, here):
     (here / "a.yml").write_text(
         "framework: sklearn\ndescription: Says who leaves\ndata: table\ndevice: gpu\npython_version: '3.13'\n"
         "base_image: python:3.13-slim\nstack: flask\naws_region: us-east-1\ngithub_actions: true\n"
+        "deploy: none\n"
     )
     it = terminal("new", "--answers", "a.yml")
     it.sees("Name of the repository")

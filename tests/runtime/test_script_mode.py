@@ -74,7 +74,7 @@ def pack(job: Job, archive: Path) -> str:
 def test_a_script_finds_its_arguments_and_the_variables_of_awss_images(job: Job) -> None:
     bring(job, SCRIPT)
     job.configure("inputdataconfig", {"train": {"TrainingInputMode": "File"}})
-    job.configure("resourceconfig", {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]})
+    job.configure("resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2"]})
     code, log = job.run()
     assert code == 0, log
     seen = json.loads((job.opt_ml / "model/seen.json").read_text())
@@ -86,7 +86,7 @@ def test_a_script_finds_its_arguments_and_the_variables_of_awss_images(job: Job)
     assert variables["SM_HP_LEARNING_RATE"] == "0.1"
     assert variables["SM_HP_OPTIMIZER"] == "adam"
     assert variables["SM_CURRENT_HOST"] == "algo-2"
-    assert json.loads(variables["SM_HOSTS"]) == ["algo-1", "algo-2"]
+    assert json.loads(variables["SM_HOSTS"]) == ["algo-2"]
     assert json.loads(variables["SM_CHANNELS"]) == ["train"]
     assert json.loads(variables["SM_HPS"]) == {
         "learning-rate": 0.1,
