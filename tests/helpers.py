@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def build_image(
     repository: Path, image: str, *arguments: str, base: str = BASE_IMAGE
 ) -> subprocess.CompletedProcess[str]:
     """Build a generated repository's image, with more arguments for docker build."""
-    build_args = f"--progress plain --build-arg PYTHON_IMAGE={base} {' '.join(arguments)}"
+    for argument in [f"PYTHON_IMAGE={base}", *shlex.split(os.environ.get("SAGEGEN_BUILD_ARGS", ""))]:
+        arguments += (f"--build-arg {argument}",)
+    build_args = " ".join(["--progress plain", *arguments])
     return subprocess.run(
         ["make", "build", f"IMAGE={image}", f"BASE_IMAGE={base}", f"BUILD_ARGS={build_args}"],
         cwd=repository,

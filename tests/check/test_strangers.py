@@ -39,7 +39,9 @@ def test_a_parent_that_stops_its_child_without_a_signal_is_right(bank: Bank) -> 
         "work_until = time.process_time() + 0.5\n        while time.process_time() < work_until: pass",
     )
     work = work.replace("(signal.SIGTERM, on_sigterm)", "(signal.SIGTERM, signal.SIG_IGN)")
-    report = bank.check(variant(bank, "by-file", {"train": BY_FILE, "work": work}), rules=("T-60", "T-61"))
+    image = variant(bank, "by-file", {"train": BY_FILE, "work": work})
+    # The job takes seconds of CPU time, and shares the machine with other checks.
+    report = bank.check(image, rules=("T-60", "T-61"), patience=120)
     found = {rule.id: verdict for rule, verdict in report.verdicts.items()}
     assert breaches(report) == {}
     assert found["T-61"].text == "PID 1 tells its child in its own way"
