@@ -38,6 +38,11 @@ def test_a_csv_file_is_read_however_it_was_saved(tmp_path: Path, name: str, cont
     ]
 
 
+def test_a_cell_may_hold_a_long_text(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", b"name\n" + b"x" * 200_000)
+    assert [len(row["name"]) for row in csv_rows(tmp_path, "name")] == [200_000]
+
+
 def test_hidden_copies_are_no_part_of_a_channel(tmp_path: Path) -> None:
     for name in ("a.csv", "._a.csv", ".ipynb_checkpoints/a-checkpoint.csv"):
         write(tmp_path, name, ROWS.encode())
@@ -55,13 +60,23 @@ def test_a_channel_without_fitting_files_says_what_it_holds(tmp_path: Path) -> N
     [
         (b"name;size\nred;1\n", r"^a\.csv lacks name, size; its columns are name;size$"),
         (b"", r"^a\.csv lacks name, size; its columns are none$"),
+        (b"name,size,size\nred,1,2\n", r"^a\.csv names the column size twice$"),
         (b"name,size\n", r"has no rows"),
         (b"name,size\nred,1\nblue\n", r"^a\.csv, line 3: .*2 cells"),
         (b"name,size\nred,1,2\n", r"^a\.csv, line 2: .*2 cells"),
         (ROWS.encode("utf-16"), r"^a\.csv is not a CSV file in UTF-8: "),
         (b'name,size\n"red,1\n', r"^a\.csv is not a CSV file in UTF-8: "),
     ],
-    ids=["semicolons", "empty", "header alone", "short row", "long row", "UTF-16", "an open quote"],
+    ids=[
+        "semicolons",
+        "empty",
+        "one name twice",
+        "header alone",
+        "short row",
+        "long row",
+        "UTF-16",
+        "an open quote",
+    ],
 )
 def test_a_file_that_is_no_such_csv_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
     write(tmp_path, "a.csv", content)
@@ -75,7 +90,7 @@ def test_half_a_compressed_file_is_refused_by_name(tmp_path: Path) -> None:
         csv_rows(tmp_path, "name", "size")
 
 
-@pytest.mark.parametrize("cell", ["", "large", "nan", "inf", "1e999", "1,5"])
+@pytest.mark.parametrize("cell", ["", "large", "nan", "inf", "1e999", "1,5", "1_0"])
 def test_a_cell_that_is_no_finite_number_is_named_with_its_line(tmp_path: Path, cell: str) -> None:
     write(tmp_path, "a.csv", f'name,size\nred,1\nblue,"{cell}"\n'.encode())
     with pytest.raises(JobError, match=rf"^a\.csv, line 3: size is '{cell}'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 NPY, PARQUET = "application/x-npy", "application/x-parquet"
 INDEX = {"pandas": '{"index_columns": ["__index_level_0__"]}'}
+GZIP = gzip.compress(b"1,2\n", mtime=0)
 nan = float("nan")
 
 
@@ -53,6 +55,8 @@ def refusal(
         (JSON, b'{"columns": ["b", "c", "a"], "data": [[2, "x", 1], [4.5, "y", 3]]}'),
         (JSON, b'[{"a": 1, "b": 2, "c": "x"}, {"a": 3, "b": 4.5}]'),
         (JSON, b'{"a": [1, 3], "b": [2, 4.5]}'),
+        (JSON, b"\xef\xbb\xbf[[1, 2], [3, 4.5]]"),
+        (JSON_LINES, b"\xef\xbb\xbf[1, 2]\n[3, 4.5]\n"),
         (JSON_LINES, b"[1, 2]\n[3, 4.5]\n"),
         (JSON_LINES, b"[1, 2]\r\n\r\n[3, 4.5]\r\n"),
         (JSON_LINES, b'{"a": 1, "b": 2}\n{"a": 3, "b": 4.5}'),
@@ -107,13 +111,20 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (CSV, b"a,b,a\n1,2,3\n", 400, "named twice"),
         ("text/csv; header=present", b"1,2\n3,4\n", 400, "'a' is missing"),
         ("text/csv; header=absent", b"a,b\n1,2\n", 400, "'a'"),
+        ("text/csv; header=yes", b"a,b\n1,2\n", 415, "send header=present or header=absent"),
+        (CSV, b"1_0,2\n", 400, "row 1, column 'a' is '1_0'; send a finite number"),
         (CSV, b"\xff\xfe\xfd", 400, "not valid utf-8"),
+        (CSV, GZIP, 400, "compressed by gzip; send it uncompressed"),
+        ("text/csv; charset=latin-1", GZIP, 400, "compressed by gzip"),
         (JSON, b"{", 400, "not valid application/json"),
         (JSON, b'{"a": 1, "b": 2}\n{"a": 3, "b": 4}', 400, "application/jsonlines"),
         (JSON, b'{"instances": []}', 400, "no rows"),
         (JSON, b'{"nonsense": 1}', 400, "instances"),
         (JSON, b'[{"x": 1}]', 400, "row 1 must be a record or a list of 2 values (a, b)"),
         (JSON, b'[[1, 2], [3, "x"]]', 400, "row 2, column 'b'"),
+        (JSON, b'[[1, 2], [3, "4"]]', 400, "row 2, column 'b' is '4'; send a finite number"),
+        (JSON, b'{"columns": ["a", "b"], "data": 5}', 400, "data a list of rows"),
+        (JSON, b'{"columns": ["a", "b"], "data": [1, 2]}', 400, "one value for each named column"),
         (JSON, b"[[1, 2], [3]]", 400, "2 values"),
         (JSON_LINES, b"[1, 2]\n[3, \n", 400, "line 2"),
         (JSON_LINES, b"[1, 2], [3, 4]\n", 400, "each line"),
@@ -161,6 +172,16 @@ def test_a_missing_value_is_nan_for_a_model_that_accepts_it_and_else_refused(
     inputs = decode(body, content_type, FEATURES, accepts_missing=True)
     np.testing.assert_array_equal(inputs, [[1, 2], [3, nan]])
     assert refusal(body, content_type).reason == "row 2, column 'b' is missing; send a finite number"
+
+
+def test_a_missing_value_in_another_row_does_not_change_what_a_truth_value_means() -> None:
+    np.testing.assert_array_equal(
+        decode(b"[[true, 2], [3, null]]", JSON, FEATURES, accepts_missing=True), [[1, 2], [3, nan]]
+    )
+
+
+def test_a_model_without_features_may_get_a_long_text() -> None:
+    assert decode(b"x" * 200_000 + b",1\n", CSV).tolist() == [["x" * 200_000, 1]]
 
 
 def test_a_column_of_nothing_but_nulls_is_missing_everywhere() -> None:
@@ -269,6 +290,7 @@ def test_a_body_gives_the_same_answer_below_and_above_the_size_for_arrow(
         (CSV, b"red,small\nblue,large\n", [["red", "small"], ["blue", "large"]]),
         (CSV, b"red,small", [["red", "small"]]),
         (CSV, b"red,1\nblue,2", [["red", 1], ["blue", 2]]),
+        (CSV, b"1_0,1\n", [["1_0", 1]]),
         (JSON, b'[["red", 1], ["blue", 2]]', [["red", 1], ["blue", 2]]),
         (PARQUET, parquet({"color": ["red", "blue"], "n": [1, 2]}), [["red", 1], ["blue", 2]]),
         (PARQUET, parquet({"text": ["great film", "boring"]}), [["great film"], ["boring"]]),
@@ -358,6 +380,11 @@ def test_a_model_without_features_gets_missing_values_only_if_it_accepts_them(
 ) -> None:
     assert refusal(body, content_type, ()).reason == "row 1 has no finite number for value 2"
     np.testing.assert_array_equal(decode(body, content_type, (), True), [[1, nan]])
+
+
+@pytest.mark.parametrize("body", [b"[[]]", b"[[], []]"])
+def test_a_model_without_features_gets_no_empty_rows(body: bytes) -> None:
+    assert refusal(body, JSON, ()).reason == "the body holds no rows"
 
 
 @pytest.mark.parametrize("body", [b"[[%s, 1]]", b'[[%s, "x"]]'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import io
 import json
 from typing import Any
@@ -86,20 +87,30 @@ class Box(BaseModel):
     score: float
 
 
+class Label(enum.Enum):
+    CAT = "cat"
+    DOG = 1
+
+
 class Tensor:
     """What PyTorch's tensors offer, while gradients are recorded."""
 
-    def __init__(self, array: Any, is_detached: bool = False) -> None:
-        self.array, self.is_detached = array, is_detached
+    def __init__(self, array: Any, is_detached: bool = False, dtype: str = "torch.float32") -> None:
+        self.array, self.is_detached, self.dtype = array, is_detached, dtype
 
     def detach(self) -> Tensor:
-        return Tensor(self.array, True)
+        return Tensor(self.array, True, self.dtype)
 
     def cpu(self) -> Tensor:
         return self
 
+    def float(self) -> Tensor:
+        return Tensor(self.array, self.is_detached)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         assert self.is_detached
+        if self.dtype == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
         return np.array(self.array)
 
 
@@ -120,6 +131,8 @@ FRAME = pandas.DataFrame({"label": ["x", "y"], "p": [0.5, np.nan]}, index=[7, 8]
             [{"label": "x", "score": 0.5}, {"label": "y", "score": 1.0}],
         ),
         ([["B", "I"], ["B"]], [["B", "I"], ["B"]]),
+        ([Label.CAT, Label.DOG], ["cat", 1]),
+        (Tensor([0.5, 0.25], dtype="torch.bfloat16"), [0.5, 0.25]),
     ],
 )
 def test_what_models_return_is_one_prediction_per_input(predictions: Any, expected: list[Any]) -> None:
@@ -134,6 +147,18 @@ def test_what_models_return_is_one_prediction_per_input(predictions: Any, expect
 def test_another_number_of_predictions_than_inputs_is_the_models_error(predictions: Any) -> None:
     with pytest.raises(encoding.PredictionsError, match=r"predict\(\) returned"):
         encoding.normalised(predictions, 1)
+
+
+def test_several_outputs_are_no_predictions() -> None:
+    outputs = (np.array(["x", "y"]), np.array([0.5, 0.25]))
+    with pytest.raises(encoding.PredictionsError, match="a tuple: return a list, or a dict that names"):
+        encoding.normalised(outputs, 2)
+
+
+@pytest.mark.parametrize("numbers", [[1.5, 2.5], [1, 2]])
+def test_what_a_mask_hides_is_missing(numbers: list[float]) -> None:
+    answer = encoding.normalised(np.ma.MaskedArray(numbers, [True, False]), 2)
+    assert json.loads(encoding.encode(answer, bodies.JSON)) == {"predictions": [None, numbers[1]]}
 
 
 class Columns(dict[str, list[float]]):
@@ -153,6 +178,7 @@ class Columns(dict[str, list[float]]):
         np.array(["2026-01-01"], dtype="datetime64[D]"),
         np.array([object()]),
         [{("a", "b"): 1}],
+        [{0: 0.5, "0": 0.25}],
         iter([1.0]),
     ],
     ids=lambda predictions: repr(predictions)[:20],
@@ -171,6 +197,8 @@ def test_a_prediction_of_an_unknown_type_is_the_models_error_in_every_media_type
         ([{"boxes": [1, 2]}, {"boxes": []}], [bodies.CSV, bodies.NPY]),
         ([["B", "I"], ["B"]], [bodies.CSV, bodies.NPY]),
         ([[["B"]], [["I"]]], [bodies.CSV]),
+        ([[], []], [bodies.CSV]),
+        ([{}, {}], [bodies.CSV, bodies.NPY, bodies.PARQUET]),
         ([{"a": 1}, {"b": 1}], [bodies.CSV, bodies.NPY, bodies.PARQUET]),
         ([1, "x"], [bodies.NPY, bodies.PARQUET]),
     ],

@@ -125,6 +125,11 @@ def test_decode_may_refuse_a_request_with_a_status_and_a_reason(load: Load) -> N
     assert load(decode=decode).invoke(b"x", "a/b", None) == Response(b"send two pages\n", status=422)
 
 
+def test_a_header_of_a_response_may_be_a_number(load: Load) -> None:
+    model = load(encode=lambda predictions, accept: Response(b"x", headers={"X-Words": 5}), INPUTS=Text())  # type: ignore[dict-item]
+    assert model.invoke(b'["a"]', "application/json", None).headers == {"X-Words": "5"}
+
+
 def test_headers_of_both_stacks_have_the_same_names() -> None:
     assert Headers(ASGI) == Headers(WSGI)
     assert Headers({"CONTENT_TYPE": "a/b"})["content-type"] == "a/b"

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     seed: int | None = 0
     names: list[str] = []
     shape: tuple[int, int] = (1, 1)
+    tags: set[str] = set()
+    secret: SecretStr | None = Field(None, min_length=8)
     even: int = 0
 
     @field_validator("even")
@@ -76,6 +78,7 @@ class Settings(BaseModel):
         ("names", "['a', 'b']", ["a", "b"]),
         ("names", '["a", "b"]', ["a", "b"]),
         ("shape", "(64, 32)", (64, 32)),
+        ("tags", "{'a', 'b'}", {"a", "b"}),
         ("even", "4", 4),
     ],
 )
@@ -115,3 +118,9 @@ def test_a_wrong_hyperparameter_is_named(key: str, text: str) -> None:
 def test_a_misspelt_hyperparameter_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert hyperparameters.parse({"epoch": "7"}, Settings) == Settings()
     assert "did you mean 'epochs'" in capsys.readouterr().out
+
+
+def test_a_secret_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(JobError, match=r"^hyperparameter 'secret': .* at least 8 items [^(]*$") as refused:
+        hyperparameters.parse({"secret": "hunter2"}, Settings)
+    assert "hunter2" not in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 from typing import Any
@@ -40,6 +41,7 @@ def as_json(value: Any) -> bytes:
         (JSON, as_json({"instances": TEXTS})),
         (JSON, as_json({"instances": [{"text": text} for text in TEXTS]})),
         (JSON, as_json({"text": TEXTS})),
+        (JSON, b"\xef\xbb\xbf" + as_json(TEXTS)),
         (JSON, as_json(TEXTS)),
         (JSON_LINES, b'"great film"\n"a, b"\n'),
         (JSON_LINES, b'{"text": "great film"}\n{"text": "a, b"}'),
@@ -58,6 +60,7 @@ def test_texts_come_as_a_list_of_strings(content_type: str, body: bytes) -> None
     [
         (PLAIN, b"great film"),
         (f"{PLAIN}; charset=utf-8", b"great film"),
+        (PLAIN, b"\xef\xbb\xbfgreat film"),
         (JSON, b'"great film"'),
         (JSON, b'{"inputs": "great film"}'),
         (JSON, b'{"text": "great film"}'),
@@ -66,6 +69,14 @@ def test_texts_come_as_a_list_of_strings(content_type: str, body: bytes) -> None
 def test_one_text_needs_no_list(content_type: str, body: bytes) -> None:
     assert decoded(body, content_type, Text()) == ["great film"]
     assert decoded(body, content_type, None).tolist() == ["great film"]
+
+
+def test_one_text_may_be_named_twice() -> None:
+    assert decoded(b'{"inputs": {"text": "great film"}}', JSON, Text()) == ["great film"]
+
+
+def test_a_csv_may_hold_a_long_text() -> None:
+    assert decoded(b"x" * 200_000 + b"\n", CSV, Text()) == ["x" * 200_000]
 
 
 def test_a_plain_text_is_one_text_and_in_a_batch_one_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +94,8 @@ def test_a_plain_text_is_one_text_and_in_a_batch_one_per_line(monkeypatch: pytes
         (JSON, b'{"inputs": [null]}', 400, "text 1 is None"),
         (JSON, b'{"inputs": []}', 400, "holds nothing"),
         (JSON, b'{"nonsense": "x"}', 400, "text 1 is {'nonsense': 'x'}"),
+        (JSON, b'{"nonsense": "x"}', 400, 'send a text, as in {"inputs": ["..."]}'),
+        (f"{PLAIN}; charset=latin-1", gzip.compress(b"x", mtime=0), 400, "compressed by gzip"),
         (JSON_LINES, b'"x"\n["y"]', 400, "text 2 is ['y']"),
         (CSV, b"x\na, b\n", 400, "row 2 has 2 values; row 1 has 1"),
         (CSV, b'x\n""\n', 400, "text 2 is None"),
@@ -115,6 +128,7 @@ B64 = [base64.b64encode(image).decode() for image in (RED, BLUE)]
         (JSON, as_json({"inputs": B64})),
         (JSON, as_json({"images": B64})),
         (JSON, as_json(B64)),
+        (JSON, as_json([f"data:image/png;base64,{text}" for text in B64])),
         (JSON_LINES, b"\n".join(as_json({"b64": text}) for text in B64)),
         (JSON_LINES, b"\n".join(as_json({"image": text}) for text in B64)),
         (JSON_LINES, b"\n".join(as_json(f"{text[:20]}\n{text[20:]}") for text in B64)),
@@ -139,7 +153,8 @@ def test_one_image_is_the_body(content_type: str) -> None:
     [
         ("image/png", RED[:30], 400, "image 1 cannot be read"),
         ("image/png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400, "image 1 cannot be read"),
-        (JSON, as_json({"inputs": [B64[0], "eA=="]}), 400, "image 2 cannot be read"),
+        (JSON, as_json({"inputs": [B64[0], "eA=="]}), 400, "image 2 cannot be read; send one of JPEG, PNG"),
+        (JSON, as_json({"inputs": [B64[0], ""]}), 400, "item 2 is no base64"),
         (JSON, as_json({"inputs": [B64[0], "?"]}), 400, "item 2 is no base64"),
         (JSON, as_json({"inputs": [B64[0], 5]}), 400, "item 2 is no base64"),
         (JSON, as_json({"inputs": [{"url": "x"}]}), 400, "item 1 is no base64"),

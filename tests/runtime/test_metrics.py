@@ -7,6 +7,11 @@ import re
 import pytest
 from byoc import metrics
 
+
+def test_whole_numbers_keep_all_their_digits() -> None:
+    assert metrics.line({"step": 1234567, "loss": 0.25}) == "step=1234567; loss=0.25;"
+
+
 NAMES = ("rmse", "loss", "validation:rmse", "val-loss", "val.loss", "val/loss", "test_loss")
 
 

@@ -156,8 +156,13 @@ def test_a_missing_value_is_refused_where_it_is_not_optional(name: str) -> None:
 @pytest.mark.parametrize(
     "name, cells, values, accepted",
     [
-        ("size", ["x", "inf", "1e999", "1,5"], ["1", True, [1], float("inf")], "a finite number"),
-        ("count", ["1.5", "0x10", "9223372036854775808", "9e17"], ["1", True, 1.5, 2**63], "a whole number"),
+        ("size", ["x", "inf", "1e999", "1,5", "1_0"], ["1", True, [1], float("inf")], "a finite number"),
+        (
+            "count",
+            ["1.5", "0x10", "1_0", "9223372036854775808", "9e17"],
+            ["1", True, 1.5, 2**63],
+            "a whole number",
+        ),
         ("note", [], [1, True, ["x"]], "a text"),
         ("color", ["Red", "green"], ["Red", 1, ["red"]], "one of red, blue"),
         ("new", ["yes", "2", "t"], ["true", 1, 0], "true or false"),
@@ -182,6 +187,7 @@ def test_a_wrong_cell_is_refused_with_its_place_and_what_would_be_accepted(
 @pytest.mark.parametrize(
     "content_type, body, status, reason",
     [
+        ("text/csv; header=true", HEADER + ROW, 415, "send header=present or header=absent"),
         (CSV, b"1,2\n", 400, "each row must have 6 values (size, count, note, color, new, seen), not 2"),
         (CSV, ROW + b"1,2\n", 400, "Row #2"),
         (CSV, HEADER, 400, "no rows"),
@@ -195,6 +201,12 @@ def test_a_wrong_cell_is_refused_with_its_place_and_what_would_be_accepted(
         (JSON, b"[[1, 2]]", 400, "row 1 must be a record"),
         (JSON, b'{"size": [1], "count": [1, 2]}', 400, "the same length"),
         (PARQUET, b"PAR1", 400, "not valid"),
+        (
+            PARQUET,
+            parquet({**COLUMNS, "count": np.array([1, 2**63], dtype="uint64")}),
+            400,
+            "row 2, column 'count' is 9223372036854775808; send a whole number of 64 bits",
+        ),
         (PARQUET, parquet({**COLUMNS, "size": ["1", "2"]}), 400, "column 'size' holds string; send a finite"),
         (
             PARQUET,
@@ -212,6 +224,12 @@ def test_a_bad_request_is_refused_with_its_reason(
     refused = refusal(body, content_type, table)
     assert refused.status == status
     assert reason in refused.reason
+
+
+def test_a_long_text_is_read_in_each_row() -> None:
+    long = "x" * 200_000
+    body = f"{long},1\n{long},2\n".encode()
+    assert decoded(body, CSV, Table(note=text(), n=number()))["note"].tolist() == [long, long]
 
 
 def test_a_row_of_text_is_no_header_unless_it_names_the_required_columns() -> None:
