@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sagegen.check import contract, core
 from sagegen.errors import USAGE, SagegenError
 
@@ -15,11 +17,27 @@ def listing() -> str:
             area = rule.area
             lines += ["", area.upper()] if lines else [area.upper()]
         lines.append(f"  {rule.id:<7} {rule.level:<6} {rule.title}")
-    lines += ["", "WITHOUT A contract.RULE OF THEIR OWN"]
+    lines += ["", "WITHOUT A RULE OF THEIR OWN"]
     for row in contract.rows().values():
         if row.how != contract.RULE:
             lines.append(f"  {row.id:<7} {row.level:<6} {row.requirement} – {row.how}")
     return "\n".join(lines)
+
+
+def listing_as_json() -> str:
+    """The same for programs: `area` is null where a row has no rule, and `how` says what it has instead."""
+    areas = {rule.id: rule.area for rule in core.rules()}
+    rows = [
+        {
+            "id": row.id,
+            "level": row.level,
+            "area": areas.get(row.id),
+            "requirement": row.requirement,
+            "how": row.how,
+        }
+        for row in contract.rows().values()
+    ]
+    return json.dumps(rows, indent=2)
 
 
 def explain(identity: str) -> str:

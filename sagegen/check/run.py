@@ -68,7 +68,9 @@ class Request:
 def check(options: Options) -> int:
     """Run the command; return its exit status."""
     if options.list_rules:
-        print(explain.listing())
+        if options.format_ not in ("table", "json"):
+            raise SagegenError("the list of rules is a table or JSON – choose --format json", USAGE)
+        print(explain.listing() if options.format_ == "table" else explain.listing_as_json())
         return 0
     if options.explain:
         print(explain.explain(options.explain))

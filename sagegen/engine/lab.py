@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from docker.errors import ImageNotFound
+from docker.errors import APIError
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from sagegen.engine.connection import TROUBLE, Engine
@@ -76,7 +76,9 @@ class Lab:
         """What the engine knows of an image; None where it has none of this name."""
         try:
             return dict(self.api.inspect_image(image))  # type: ignore[no-untyped-call]
-        except ImageNotFound:
+        except APIError as error:
+            if error.status_code not in (400, 404):  # 400: no image can have this name
+                raise
             return None
 
     def pull(self, repository: str, digest: str, login: Mapping[str, str]) -> str:

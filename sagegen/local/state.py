@@ -26,10 +26,16 @@ VERSION = 1
 @contextmanager
 def kept(folder: Path) -> Iterator[Path]:
     """The folder, which no other emulator has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not (folder / "lock").exists():
-        raise SagegenError(f"{folder} is not empty and holds no state – choose another --state", USAGE)
-    with (folder / "lock").open("ab") as held:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / "lock").exists():
+            raise SagegenError(f"{folder} is not empty and holds no state – choose another --state", USAGE)
+        lock = (folder / "lock").open("ab")
+    except OSError as error:
+        raise SagegenError(
+            f"cannot write {folder}: {error.strerror} – choose another --state", USAGE
+        ) from error
+    with lock as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

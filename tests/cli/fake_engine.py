@@ -57,12 +57,14 @@ class Handler(BaseHTTPRequestHandler):
             case ["GET ", "version"]:
                 return 200, {"ApiVersion": "1.45", "Version": "26.1.5"}
             case ["GET ", "info"]:
-                info = {"ServerVersion": "26.1.5", "NCPU": 2, "MemTotal": 8 * 2**30}
+                info = {"ServerVersion": "26.1.5", "NCPU": 2, "MemTotal": 8 * 2**30, "OperatingSystem": "x"}
                 return 200, {**info, "DockerRootDir": str(server.root)}
             case ["GET ", "images", *_, "history"]:
                 base = {"Created": 1, "CreatedBy": "base", "Size": 100_000_000}
                 own = {"Created": hash(asked), "CreatedBy": "COPY", "Size": 20_000_000}
                 return 200, [own, {"Created": 2, "CreatedBy": "ENV", "Size": 0}, base]
+            case ["GET ", "images", "Bad%20Name", "json"]:
+                return 400, {"message": "invalid reference format"}
             case ["GET ", "images", *name, "json"]:
                 return 200, {"Id": "-".join(name), "Size": 120_000_000}
             case ["POST ", "containers", "create"]:

@@ -17,12 +17,24 @@ import pytest
 from botocore.exceptions import ClientError
 from emulators import SAGEGEN, TRUST, Emulator, left, request, wait
 
+from sagegen.errors import SagegenError
+from sagegen.local.state import kept
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
     return subprocess.run(
         [*SAGEGEN, "local", *arguments], env=env, capture_output=True, text=True, timeout=120
     )
+
+
+def test_a_state_that_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(SagegenError, match="cannot write"),
+        kept(tmp_path / "file/x"),
+    ):
+        pass
 
 
 def test_a_command_gets_an_empty_account_and_its_status_is_passed_on(local: Emulator) -> None:
