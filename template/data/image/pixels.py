@@ -16,5 +16,12 @@ def read(channel: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def features(images: Sequence[Image.Image]) -> np.ndarray:
     """Grey values from 0 to 1, float32 of shape [images, SIDE * SIDE], of images of any size and mode."""
-    small = [image.convert("L").resize((SIDE, SIDE)) for image in images]
+    small = [grey(image).resize((SIDE, SIDE)) for image in images]
     return np.stack([np.asarray(image, dtype=np.float32).ravel() for image in small]) / 255
+
+
+def grey(image: Image.Image) -> Image.Image:
+    """One byte for each pixel. Of 16 bits, Pillow would make white of all but the darkest."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("L")

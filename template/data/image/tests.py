@@ -15,3 +15,4 @@ def test_an_image_may_have_any_size_and_mode() -> None:
     modes, sizes = ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"), ((8, 8), (31, 1))
     images = [model.Image.new(mode, size) for mode in modes for size in sizes]
     assert model.features(images).shape == (len(images), model.SIDE**2)
+    assert model.features([model.Image.new("I;16", (8, 8), 32768)]) == pytest.approx(128 / 255)

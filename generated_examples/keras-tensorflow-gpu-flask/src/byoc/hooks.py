@@ -102,4 +102,5 @@ def _response(answer: Any, media_type: str) -> Response:
             raise ValueError(f"encode() set a header that HTTP cannot hold: {name!r:.100}")
     if reserved := RESERVED & {name.lower() for name in response.headers}:
         raise ValueError(f"encode() set {', '.join(sorted(reserved))}, which the server sets itself")
-    return Response(bytes(body), response.media_type, response.headers, response.status)
+    headers = {name: str(value) for name, value in response.headers.items()}
+    return Response(bytes(body), response.media_type, headers, response.status)

@@ -46,13 +46,18 @@ def parse(raw: Mapping[str, Any], schema: type[Settings]) -> Settings:
             wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
             again = [name for name in wrong if len(readings.get(name, ())) > 1]
             if not again:
-                problems = (
-                    f"hyperparameter {'.'.join(map(str, e['loc']))!r}: {e['msg']} (got {e['input']!r})"
-                    for e in error.errors()
-                )
-                raise JobError("; ".join(problems)) from None
+                raise JobError("; ".join(_problem(e, schema) for e in error.errors())) from None
         for name in again:
             del readings[name][0]
+
+
+def _problem(error: Mapping[str, Any], schema: type[BaseModel]) -> str:
+    """What is wrong with one hyperparameter, and its value if that is no secret."""
+    fields = schema.model_fields.items()
+    secret = [field.validation_alias or name for name, field in fields if "Secret" in str(field.annotation)]
+    name, *_ = place = error["loc"] or ("",)
+    got = "" if name in ("", *secret) else f" (got {error['input']!r})"
+    return f"hyperparameter {'.'.join(map(str, place))!r}: {error['msg']}{got}"
 
 
 def _names(schema: type[BaseModel]) -> list[str]:
@@ -76,7 +81,7 @@ def _readings(text: Any) -> list[Any]:
         readings.append(json.loads(text))
     with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         value = ast.literal_eval(text)
-        if value is None or isinstance(value, (bool, list, tuple, dict)):
+        if value is None or isinstance(value, (bool, list, tuple, dict, set)):
             readings.append(value)
     return [*readings, text]
 

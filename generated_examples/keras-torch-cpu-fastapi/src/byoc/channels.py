@@ -15,6 +15,8 @@ from byoc.errors import JobError
 
 # A FIFO of Pipe mode may appear late.
 FIFO_SECONDS = 300
+# Python's own limit is 128 KiB for each cell.
+csv.field_size_limit(2**31 - 1)
 RECORD_MAGIC = struct.pack("<I", 0xCED7230A)
 
 
@@ -41,7 +43,7 @@ class Row(dict[str, str]):
     def number(self, name: str) -> float:
         """The finite number in a cell. Raises JobError for anything else."""
         try:
-            number = float(self[name])
+            number = float(self[name].replace("_", "?"))  # Python would read 1_000 as well
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
@@ -80,6 +82,8 @@ def _rows(file: Path, required: Sequence[str]) -> Iterator[Row]:
                 raise JobError(
                     f"{file.name} lacks {', '.join(lacking)}; its columns are {', '.join(columns) or 'none'}"
                 )
+            if twice := [name for name in required if columns.count(name) > 1]:
+                raise JobError(f"{file.name} names the column {twice[0]} twice")
             reader.fieldnames = columns
             for cells in reader:
                 where = f"{file.name}, line {reader.line_num}"

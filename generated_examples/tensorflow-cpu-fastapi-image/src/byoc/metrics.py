@@ -10,7 +10,8 @@ NUMBER = r"([-+]?(?:[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|nan|inf))"
 
 def line(values: Mapping[str, float]) -> str:
     """`epoch=3; train_loss=0.251; validation_accuracy=0.98;`"""
-    return " ".join(f"{name}={value:.6g};" for name, value in values.items())
+    texts = {name: value if type(value) is int else f"{value:.6g}" for name, value in values.items()}
+    return " ".join(f"{name}={text};" for name, text in texts.items())
 
 
 def definitions(names: Iterable[str]) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The media types of requests and answers, and JSON in each of its usual forms (S-26, B-10)."""
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
@@ -32,6 +33,8 @@ CHARSETS = {
 }
 # Keys under which clients send rows.
 ROW_KEYS = {"instances", "inputs", "dataframe_split", "dataframe_records", "records", "features", "data"}
+# Python's own limit is 128 KiB for each cell.
+csv.field_size_limit(2**31 - 1)
 # A small body must not become a large array: at most this many bytes for each of its bytes, or in all.
 EXPANSION = 16
 EXPANDED_BYTES = 64 * 1024 * 1024
@@ -45,14 +48,22 @@ class ContentType(NamedTuple):
     # RFC 4180's parameter: "present", "absent", or empty where the client does not say.
     header: str = ""
 
+    def text(self, body: bytes) -> str:
+        """A body's text, without a byte order mark."""
+        if body.startswith(b"\x1f\x8b"):
+            raise bad_body("the body is compressed by gzip; send it uncompressed")
+        return body.decode(self.charset).removeprefix("\ufeff")
+
 
 @lru_cache(maxsize=64)
 def parse_content_type(header: str | None) -> ContentType:
-    """Split a Content-Type header; no header means CSV in UTF-8. Raises RequestError 415 for its charset."""
+    """Split a Content-Type header; without one it is CSV in UTF-8. Raises RequestError 415 for parameters."""
     media_type, given = _split(header or CSV)
     charset = given.get("charset", "utf-8")
     if charset not in CHARSETS:
         raise RequestError(415, f"charset {charset[:200]!r} is not accepted; send utf-8")
+    if given.get("header", "absent") not in ("present", "absent"):
+        raise RequestError(415, f"send header=present or header=absent, not header={given['header'][:200]}")
     return ContentType(media_type, charset, given.get("header", ""))
 
 
@@ -118,7 +129,7 @@ def read(
 def parse_json(body: bytes, kind: ContentType) -> Any:
     """A body of JSON."""
     try:
-        return json.loads(body.decode(kind.charset))
+        return json.loads(kind.text(body))
     except json.JSONDecodeError as error:
         hint = "; one value per line is application/jsonlines" if error.msg == "Extra data" else ""
         raise ValueError(f"{error}{hint}") from None
@@ -126,7 +137,7 @@ def parse_json(body: bytes, kind: ContentType) -> Any:
 
 def parse_json_lines(body: bytes, kind: ContentType) -> list[Any]:
     """One value for each line of a body that is not blank."""
-    lines = [line for line in body.decode(kind.charset).split("\n") if line.strip()]
+    lines = [line for line in kind.text(body).split("\n") if line.strip()]
     # All at once, as one JSON array: line by line takes ten times as long.
     values: list[Any] = json.loads("[" + ",\n".join(lines) + "]")
     if len(values) != len(lines):
@@ -162,7 +173,9 @@ def rows(value: Any, names: Sequence[str]) -> list[Any]:
         return [dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)]
     if "columns" in value and "data" in value:
         sent, data = value["columns"], value["data"]
-        if any(len(row) != len(sent) for row in data):
+        if not (isinstance(sent, list) and isinstance(data, list)):
+            raise bad_body("columns must be a list of names, and data a list of rows")
+        if any(not isinstance(row, list) or len(row) != len(sent) for row in data):
             raise bad_body("each row must have one value for each named column")
         if names:
             positions(sent, [name for name in names if name in sent])

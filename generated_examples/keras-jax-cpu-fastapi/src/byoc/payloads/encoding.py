@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def normalised(predictions: Any, count: int | None) -> Predictions:
 
     A DataFrame and a dict of columns become a record for each row. Raises PredictionsError.
     """
+    if type(predictions) is tuple:  # of two outputs for two inputs, each would pass for a prediction
+        raise PredictionsError("predict() returned a tuple: return a list, or a dict that names the outputs")
     listed = predictions if isinstance(predictions, list) else _listed(predictions)
     if count is not None and len(listed) != count:
         raise PredictionsError(f"predict() returned {len(listed)} predictions for {count} inputs")
@@ -69,6 +72,9 @@ def _array(value: Any) -> Any:
     """A framework's tensor as an array; other values as they are."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value  # which NumPy has not
+    if isinstance(value, np.ma.MaskedArray):
+        return value.tolist()
     return np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.generic) else value
 
 
@@ -103,7 +109,11 @@ def _plain(value: Any, keeps_nan: bool) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item, keeps_nan) for item in value]
     if type(value) is dict and all(isinstance(key, (str, int, np.integer)) for key in value):
-        return {str(key): _plain(item, keeps_nan) for key, item in value.items()}
+        named = {str(key): _plain(item, keeps_nan) for key, item in value.items()}
+        if len(named) == len(value):
+            return named
+    if isinstance(value, Enum):
+        return _plain(value.value, keeps_nan)
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(), keeps_nan)
     if is_dataclass(value) and not isinstance(value, type):
@@ -120,6 +130,8 @@ def _is_plain(array: Array | np.generic) -> bool:
 
 def _unknown(value: object) -> PredictionsError:
     name = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    if isinstance(value, dict):
+        name = f"a dict with the keys {', '.join(map(repr, value))[:200]}, which must be different texts"
     return PredictionsError(f"predict() returned {name}: return numbers, text, or lists or dicts of these")
 
 
@@ -127,7 +139,8 @@ def _encode_csv(rows: list[Any]) -> bytes:
     if rows and isinstance(rows[0], dict):
         rows = list(map(list, zip(*_columns(rows).values(), strict=True)))
     lines = [row if isinstance(row, list) else [row] for row in rows]
-    if len(set(map(len, lines))) > 1 or any(isinstance(c, (list, dict)) for line in lines for c in line):
+    differ = len(set(map(len, lines))) > 1 or [] in lines  # a row without cells would be a blank line
+    if differ or any(isinstance(cell, (list, dict)) for line in lines for cell in line):
         raise ValueError("the rows differ, or a cell holds several values")
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
@@ -181,8 +194,9 @@ def _encode_parquet(rows: list[Any]) -> bytes:
 
 
 def _columns(records: list[Any]) -> dict[str, list[Any]]:
-    if any(not isinstance(record, dict) or record.keys() != records[0].keys() for record in records):
-        raise ValueError("the records have different keys")
+    names = records[0].keys()
+    if not names or any(not isinstance(record, dict) or record.keys() != names for record in records):
+        raise ValueError("the records have no keys, or different ones")
     return {name: [record[name] for record in records] for name in records[0]}
 
 

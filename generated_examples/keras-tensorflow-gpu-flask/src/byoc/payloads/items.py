@@ -26,7 +26,7 @@ def decode_text(body: bytes, content_type: str | None, declared: Text) -> list[s
     texts: list[str] = _read(body, content_type, TEXT_DECODERS, declared)
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise bad_body(f"text {number} is {repr(text)[:200]}; send a text")
+            raise bad_body(f'text {number} is {repr(text)[:200]}; send a text, as in {{"inputs": ["..."]}}')
     return texts
 
 
@@ -52,7 +52,7 @@ def whole(body: bytes, kind: ContentType, declared: Any) -> list[bytes]:
 
 
 def _plain(body: bytes, kind: ContentType, declared: Text) -> list[str]:
-    text = body.decode(kind.charset)
+    text = kind.text(body)
     if os.environ.get("SAGEMAKER_BATCH", "").lower() != "true":
         return [text]
     return [line.rstrip("\r") for line in text.split("\n") if line.strip()]  # batch transform splits a file
@@ -60,7 +60,7 @@ def _plain(body: bytes, kind: ContentType, declared: Text) -> list[str]:
 
 def csv_rows(body: bytes, kind: ContentType) -> list[list[str]]:
     """The rows of a CSV whose columns have no names; its header is one only if the client says so."""
-    text = body.decode(kind.charset).removeprefix("\ufeff")
+    text = kind.text(body)
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
@@ -77,7 +77,7 @@ def _from_csv(body: bytes, kind: ContentType, declared: Text) -> list[Any]:
 
 def _from_json(body: bytes, kind: ContentType, declared: Any) -> list[Any]:
     items = bodies.unwrapped(bodies.parse_json(body, kind), KEYS)
-    return [bodies.unwrapped(item, KEYS) for item in items] if isinstance(items, list) else [items]
+    return [bodies.unwrapped(item, KEYS) for item in (items if isinstance(items, list) else [items])]
 
 
 def _from_json_lines(body: bytes, kind: ContentType, declared: Any) -> list[Any]:
@@ -87,14 +87,17 @@ def _from_json_lines(body: bytes, kind: ContentType, declared: Any) -> list[Any]
 def _from_base64(item: Any, number: int) -> bytes:
     text: Any = item.get("b64") if isinstance(item, dict) else item
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        text = "".join(text.split())
+        item = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)  # or a URL of data
     except (ValueError, AttributeError):
-        reason = f'item {number} is no base64; send {{"b64": "..."}} or a string of it'
-        raise bad_body(reason) from None
+        item = b""
+    if not item:
+        raise bad_body(f'item {number} is no base64; send {{"b64": "..."}} or a string of it')
+    return item
 
 
 def _images(items: Sequence[bytes]) -> list[Any]:
-    from PIL import Image  # only models that declare Images() have it
+    from PIL import Image, UnidentifiedImageError  # only models that declare Images() have it
 
     images = []
     pixels, most = 0, Image.MAX_IMAGE_PIXELS or 0
@@ -106,6 +109,8 @@ def _images(items: Sequence[bytes]) -> list[Any]:
                 image.load()
         except Image.DecompressionBombError:
             pixels = most + 1
+        except UnidentifiedImageError:
+            raise bad_body(f"image {number} cannot be read; send one of {', '.join(FORMATS)}") from None
         except Exception as error:  # each format has its own exceptions
             raise bad_body(f"image {number} cannot be read: {bodies.one_line(error)}") from None
         if pixels > most:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +42,16 @@ class Kind(NamedTuple):
     from_text: Callable[[str], Any] = str
 
 
+def to_float(cell: str) -> float:
+    """The number that a text holds. Raises ValueError, for Python's 1_000 too."""
+    return float(cell.replace("_", "?"))
+
+
 def _whole_number(cell: str) -> int | float:
     try:
-        return int(cell)
+        return int(cell.replace("_", "?"))
     except ValueError:
-        return float(cell)
+        return to_float(cell)
 
 
 def _boolean(cell: str) -> bool | str:
@@ -56,7 +62,7 @@ NUMBERS = ("integer", "floating", "decimal")
 TEXTS = ("string", "large_string")
 DATE = "a date such as 2026-01-31 or 2026-01-31T12:00:00Z"
 KINDS = {
-    "number": Kind(pyarrow.float64(), NUMBERS, 0.0, "a finite number", float),
+    "number": Kind(pyarrow.float64(), NUMBERS, 0.0, "a finite number", to_float),
     "whole_number": Kind(pyarrow.int64(), NUMBERS[:2], 0, "a whole number of 64 bits", _whole_number),
     "text": Kind(pyarrow.string(), TEXTS, "text", "a text"),
     "category": Kind(pyarrow.string(), TEXTS, "", "a text"),
@@ -93,7 +99,7 @@ def neutral(declared: Numbers | Table) -> Any:
 
 
 def _decode_csv(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
-    text = body.decode(kind.charset).removeprefix("\ufeff").lstrip("\r\n")
+    text = kind.text(body).lstrip("\r\n")
     end = len(text.rstrip())
     if (line_end := text.find("\n", end)) >= 0:  # blank lines after the last row
         text = text[:line_end].rstrip("\r")
@@ -134,6 +140,8 @@ def _few_numbers(text: str, declared: Numbers) -> Array:
         del rows[0]
     elif not declared.columns.keys().isdisjoint(map(str.strip, rows[0])):
         raise ValueError("a header in another order")
+    if "_" in text and "_" in "".join(chain.from_iterable(rows)):
+        raise ValueError("NumPy reads 1_000 too")
     return _complete(np.array(rows, dtype=np.float64), declared)
 
 
@@ -193,9 +201,13 @@ def _decode_json_lines(body: bytes, kind: ContentType, declared: Numbers | Table
 def _from_rows(rows: list[Any], declared: Numbers | Table) -> Any:
     if isinstance(declared, Numbers):
         with suppress(ValueError, TypeError, OverflowError):
-            return _complete(np.array(rows, dtype=np.float64), declared)
+            numbers = np.array(rows, dtype=np.float64)
+            if str not in map(type, chain.from_iterable(rows)):  # NumPy reads numbers in texts
+                return _complete(numbers, declared)
     if (listed := bodies.lists(rows, declared.names)) is not rows:
         return _from_rows(listed, declared)
+    if isinstance(declared, Numbers):  # as in .npy and Parquet, true is 1
+        rows = [[int(cell) if isinstance(cell, bool) else cell for cell in row] for row in rows]
     cells = zip(*rows, strict=True) if rows else [()] * len(declared.names)
     pairs = zip(declared.columns.items(), cells, strict=True)
     return {name: _from_values(values, name, column) for (name, column), values in pairs}
@@ -271,8 +283,8 @@ def _from_parquet(cells: pyarrow.Array, name: str, column: Column) -> pyarrow.Ar
         cells = cells.cast(pyarrow.string())
     if pyarrow.types.is_string(cells.type):
         return _from_texts(cells, name, column, is_csv=False)
-    if column.type == "whole_number" and pyarrow.types.is_floating(cells.type):
-        return _from_values(cells.to_pylist(), name, column)  # pandas' for numbers and gaps
+    if column.type == "whole_number" and not pyarrow.types.is_signed_integer(cells.type):
+        return _from_values(cells.to_pylist(), name, column)  # floats are pandas' for numbers and gaps
     # Nanoseconds are cut, and a number of 64 bits may be rounded.
     cells = cells.cast(KINDS[column.type].arrow, safe=column.type == "whole_number")
     if column.type != "number":

@@ -69,13 +69,14 @@ def _decode_csv(body: bytes, kind: ContentType, names: Names) -> list[list[float
     if not names:
         return [[_value(cell) for cell in row] for row in items.csv_rows(body, kind)]
     named = Table(dict.fromkeys(names, text(optional=True)))  # the cells of these columns, as texts
-    columns = tables.decode(body, f"{CSV}; charset={kind.charset}; header={kind.header}", named)
+    header = f"; header={kind.header}" if kind.header else ""
+    columns = tables.decode(body, f"{CSV}; charset={kind.charset}{header}", named)
     return [[_value(cell or "") for cell in row] for row in zip(*columns.values(), strict=True)]
 
 
 def _value(cell: str) -> float | str:
     try:
-        return float(cell.strip() or "nan")
+        return tables.to_float(cell.strip() or "nan")
     except ValueError:
         return cell
 
@@ -157,7 +158,7 @@ def _by_themselves(rows: Any, names: Names, accepts_missing: bool) -> Array:
 
 
 def _finite(inputs: Array, names: Names, accepts_missing: bool) -> Array:
-    if not len(inputs):
+    if not inputs.size:
         raise bad_body("the body holds no rows")
     if inputs.dtype.kind == "f":
         refused = np.argwhere(np.isinf(inputs) if accepts_missing else ~np.isfinite(inputs))
