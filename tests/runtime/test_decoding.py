@@ -123,6 +123,7 @@ def test_the_rows_of_a_single_feature_may_be_bare_numbers(content_type: str, bod
         (JSON, b'[{"x": 1}]', 400, "row 1 must be a record or a list of 2 values (a, b)"),
         (JSON, b'[[1, 2], [3, "x"]]', 400, "row 2, column 'b'"),
         (JSON, b'[[1, 2], [3, "4"]]', 400, "row 2, column 'b' is '4'; send a finite number"),
+        (JSON, b'{"instances": [["1", 2]]}', 400, "row 1, column 'a' is '1'; send a finite number"),
         (JSON, b'{"columns": ["a", "b"], "data": 5}', 400, "data a list of rows"),
         (JSON, b'{"columns": ["a", "b"], "data": [1, 2]}', 400, "one value for each named column"),
         (JSON, b"[[1, 2], [3]]", 400, "2 values"),
