@@ -158,6 +158,22 @@ def test_a_host_that_hangs_is_named_with_its_line_by_each(source: Path, tmp_path
         assert failure.endswith("waited for it: RuntimeError: timed out (at model.py:18 in train)"), failure
 
 
+def test_a_process_that_its_library_aborts_because_another_host_ends_does_not_count_as_the_cause(
+    source: Path, tmp_path: Path
+) -> None:
+    body = f"""
+    while host == '{SECOND}':
+        if os.path.exists('{tmp_path / FIRST}/opt_ml/output/failure'):
+            os.abort()
+        time.sleep(0.01)
+    raise RuntimeError('timed out')
+    """
+    cluster = Cluster(source, tmp_path, body)
+    cluster.run()
+    for failure in cluster.failures():
+        assert failure.startswith(f"{SECOND} is at model.py:"), failure
+
+
 def test_a_host_that_has_ended_while_others_wait_for_it_is_named(source: Path, tmp_path: Path) -> None:
     body = f"""
     {SAVES}
