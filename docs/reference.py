@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = {
     "SAGEMAKER_MAX_PAYLOAD_IN_MB": "largest request body in MiB; a transform job sets it, and 0 means any size",
     "SAGEMAKER_BATCH": "`true` in a transform job, set by SageMaker: the mode is `batch`",
-    "SAGEMAKER_BATCH_STRATEGY": "what GET /execution-parameters proposes; default `MULTI_RECORD`",
+    "SAGEMAKER_BATCH_STRATEGY": "what GET /execution-parameters proposes; without it, SageMaker chooses",
     "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "what GET /execution-parameters proposes; default: the requests that "
     "all workers handle at a time, at most 100 MB in flight",
     "SAGEMAKER_PROGRAM": "a script that a training job brings in place of `src/model.py`; an endpoint refuses it",

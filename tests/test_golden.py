@@ -13,7 +13,7 @@ from sagegen.examples import DIGESTS, FOLDER, digests
 REMEDY = "run `make examples` and review the diff"
 # What users read and keep. Training on several hosts comes on top, where a framework can.
 MOST_FILES, MOST_LINES = 31, 3_995
-SEVERAL_HOSTS = ("distributed.py", "cluster.py")
+SEVERAL_HOSTS = ("distributed.py", "cluster.py", "hanging.py")
 
 
 def test_the_examples_are_those_that_show_every_value():

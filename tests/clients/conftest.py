@@ -56,11 +56,15 @@ def v3(image: str, repository: Path, tmp_path_factory: pytest.TempPathFactory) -
     return played("sdk_v3", image, repository, tmp_path_factory.mktemp("v3"))
 
 
-@pytest.fixture(scope="session")
-def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Step]:
-    """SDK v2's local mode with two hosts of a generated PyTorch image."""
+@pytest.fixture(scope="session", params=["pytorch", "sklearn"])
+def two_hosts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Step]:
+    """SDK v2's local mode with two hosts of an image that trains on them; scikit-learn's does with Dask."""
     folder = tmp_path_factory.mktemp("two-hosts")
-    render(folder / "repository", {"framework": "pytorch"})
+    repository = folder / "repository"
+    render(repository, {"framework": request.param})
+    if request.param == "sklearn":
+        with (repository / "requirements.txt").open("a") as requirements:
+            requirements.write("dask[distributed]\n")
     (folder / "played").mkdir()
-    for name in built(folder / "repository", f"sagegen-test-clients:{NAME}-pytorch"):
-        yield played("sdk_v2_hosts", name, folder / "repository", folder / "played")["fit_on_two_hosts"]
+    for name in built(repository, f"sagegen-test-clients:{NAME}-{request.param}"):
+        yield played("sdk_v2_hosts", name, repository, folder / "played")["fit_on_two_hosts"]

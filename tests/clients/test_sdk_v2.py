@@ -47,7 +47,7 @@ def test_fit_deploy_and_predict_on_an_account_give_what_local_mode_gives(v2: Ste
 
 
 @pytest.mark.matrix
-def test_two_hosts_that_average_their_gradients_leave_one_complete_model(two_hosts: Step) -> None:
+def test_two_hosts_leave_one_complete_model(two_hosts: Step) -> None:
     """Local mode stops both when the first one ends: the one that saves must not be cut short."""
     assert "byoc-manifest.json" in two_hosts.artifact()
     missing = [w for w in ("of 2: Hyperparameters", "epoch=6;", "test_accuracy=") if w not in two_hosts.log]

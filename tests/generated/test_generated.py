@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -220,3 +221,13 @@ def test_the_templates_own_tests_do_not_know_the_sample_and_stay_small(rendered:
     for text in [*owned.values(), *scripts]:
         assert not [word for word in ("penguin", "epoch", "evaluation", "Gentoo") if word in text]
     assert not list(ROOT.glob("template/project/tests/*docker*"))
+
+
+def test_a_sample_differs_by_at_most_five_lines_between_one_host_and_many(rendered: dict[str, Path]) -> None:
+    for name, repository in rendered.items():
+        code = (repository / "src/model.py").read_text().splitlines()
+        several = [line for line in code if re.search(r"\b(distributed|parallel)\b", line)]
+        # Statistics and numbers of rows, which hosts have in common unless the channel is sharded.
+        sharded = [line for line in several if re.search(r"moments|total, own|row_count =", line)]
+        assert len(several) - len(sharded) <= 5, (name, several)
+        assert len(sharded) <= 2, (name, sharded)

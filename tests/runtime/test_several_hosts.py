@@ -14,6 +14,7 @@ from subprocess import Popen
 import pytest
 from byoc import framework
 from byoc.errors import JobError
+from byoc.processes import wait_until
 from processes import Job, program, program_for_several_hosts, training
 
 # Addresses of this machine in place of names; the first of them leads.
@@ -142,6 +143,50 @@ def test_the_first_cause_ends_every_host_and_is_told_by_each(
         assert f"{SECOND}: {cluster.jobs[SECOND].failure}" == cluster.jobs[FIRST].failure
 
 
+@pytest.mark.parametrize("hanging", [FIRST, SECOND, THIRD])
+def test_a_host_that_hangs_is_named_with_its_line_by_each(source: Path, tmp_path: Path, hanging: str) -> None:
+    body = f"""
+    while host == '{hanging}':
+        time.sleep(0.05)
+    raise RuntimeError('timed out')
+    """
+    cluster = Cluster(source, tmp_path, body, (FIRST, SECOND, THIRD))
+    ends = cluster.run()
+    assert 0 not in [code for code, _ in ends.values()]
+    for failure in cluster.failures():
+        assert failure.startswith(f"{hanging} is at model.py:"), failure
+        assert failure.endswith("waited for it: RuntimeError: timed out (at model.py:18 in train)"), failure
+
+
+def test_a_process_that_its_library_aborts_because_another_host_ends_does_not_count_as_the_cause(
+    source: Path, tmp_path: Path
+) -> None:
+    body = f"""
+    while host == '{SECOND}':
+        if os.path.exists('{tmp_path / FIRST}/opt_ml/output/failure'):
+            os.abort()
+        time.sleep(0.01)
+    raise RuntimeError('timed out')
+    """
+    cluster = Cluster(source, tmp_path, body)
+    cluster.run()
+    for failure in cluster.failures():
+        assert failure.startswith(f"{SECOND} is at model.py:"), failure
+
+
+def test_a_host_that_has_ended_while_others_wait_for_it_is_named(source: Path, tmp_path: Path) -> None:
+    body = f"""
+    {SAVES}
+    if not job.is_leader:
+        time.sleep(1)
+        raise RuntimeError('timed out')
+    """
+    cluster = Cluster(source, tmp_path, body)
+    cluster.run()
+    for failure in cluster.failures():
+        assert failure.startswith(f"{FIRST} has ended train(); {SECOND} waited for it: RuntimeError"), failure
+
+
 def test_no_host_ends_before_the_last_is_done(source: Path, tmp_path: Path) -> None:
     """Local modes stop all hosts when one ends."""
     cluster = Cluster(source, tmp_path, f"time.sleep(3 if job.is_leader else 0)\n{SAVES}")
@@ -189,14 +234,28 @@ def test_a_stop_reaches_all_processes_of_a_host(source: Path, tmp_path: Path) ->
     cluster = Cluster(source, tmp_path, body)
     with ExitStack() as stack:
         processes = cluster.start(stack, {}, PROCESSES_PER_HOST="2")
-        deadline = time.monotonic() + 60
-        while sum(len(list(j.opt_ml.glob("began-*"))) for j in cluster.jobs.values()) < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert wait_until(
+            lambda: sum(len(list(j.opt_ml.glob("began-*"))) for j in cluster.jobs.values()) == 4, 60
+        )
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
         assert [process.wait(timeout=30) for process in processes.values()] == [0, 0]
     assert cluster.failures() == ["None"] * 2
+
+
+def test_processes_of_one_host_find_each_other_although_its_name_does_not_resolve(
+    source: Path, tmp_path: Path
+) -> None:
+    body = f"""
+    import json
+    workers = json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
+    job.write_report("found.json", {{"master": os.environ["MASTER_ADDR"], "workers": workers}})
+    {SAVES}
+    """
+    cluster = Cluster(source, tmp_path, body, ("algo-1.invalid",))
+    assert cluster.run(PROCESSES_PER_HOST="2")["algo-1.invalid"][0] == 0
+    found = json.loads((cluster.jobs["algo-1.invalid"].opt_ml / "output/data/found.json").read_text())
+    assert found == {"master": "127.0.0.1", "workers": ["127.0.0.1:7778", "127.0.0.1:7779"]}
 
 
 def test_a_process_that_fails_beside_a_complete_one_fails_the_job(source: Path, tmp_path: Path) -> None:
@@ -208,15 +267,13 @@ def test_a_process_that_fails_beside_a_complete_one_fails_the_job(source: Path, 
 
 
 def test_a_stop_while_waiting_for_hosts_says_so(source: Path, tmp_path: Path) -> None:
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((FIRST, 7776)) == 0
+
     cluster = Cluster(source, tmp_path, SAVES)
     process = cluster.jobs[FIRST].start()
-    deadline = time.monotonic() + 60
-    while True:
-        assert time.monotonic() < deadline
-        with socket.socket() as probe:
-            if probe.connect_ex((FIRST, 7776)) == 0:
-                break
-        time.sleep(0.05)
+    assert wait_until(listens, 60)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 1
     assert cluster.jobs[FIRST].failure == "the job was stopped before all hosts were there"

@@ -6,8 +6,11 @@ What your model does not have, such as checkpoints, is skipped with the reason.
 import io
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -55,6 +58,7 @@ class Trained:
 
     log: str
     report: dict[str, Any] | None
+    folder: Path
     model: Any
 
     def predict(self, *records: bytes) -> list[Any]:
@@ -72,7 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         model.train(start())
         report = paths.output_data() / "evaluation.json"
         read = json.loads(report.read_text()) if report.exists() else None
-        return Trained(log.getvalue(), read, model.load(paths.model()))
+        return Trained(log.getvalue(), read, paths.model(), model.load(paths.model()))
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,41 @@ def test_an_interrupted_training_goes_on_after_its_last_checkpoint(
 # What follows is about the sample's read(channel) and goes with its data: replace it with yours.
 SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/penguins.csv"
 of_the_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample's training data are gone")
+
+
+def losses(name: str, log: str) -> list[float]:
+    """The values of this metric, one for each epoch."""
+    [definition] = metrics.definitions([name])
+    return [float(value) for value in re.findall(definition["Regex"], log)]
+
+
+@of_the_sample
+def test_a_job_goes_on_from_the_model_of_an_earlier_one(trained: Trained, tmp_path: Path) -> None:
+    log = io.StringIO()
+    with sagemaker_folders(tmp_path), redirect_stdout(log):
+        shutil.copytree(trained.folder, paths.channel("model"))
+        model.train(start())
+    assert losses("train_loss", log.getvalue())[0] < losses("train_loss", trained.log)[0] / 2
+
+
+@of_the_sample
+@pytest.mark.skipif(sys.platform != "linux", reason="byoc's commands run on Linux, as the image does")
+def test_two_processes_learn_what_one_learns(trained: Trained, tmp_path: Path) -> None:
+    """As two hosts of a job do it: both get equally many rows of each batch, so the losses are the same."""
+    with sagemaker_folders(tmp_path):
+        paths.config("hyperparameters").write_text('{"epochs": "2"}')  # later, rounding adds up
+        done = subprocess.run(
+            [sys.executable, "-m", "byoc", "train"],
+            cwd=Path(paths.__file__).parent.parent,
+            env={**os.environ, "PROCESSES_PER_HOST": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout
+    for name in ("train_loss", "validation_loss"):
+        one, two = losses(name, trained.log)[:2], losses(name, done.stdout)
+        assert two == pytest.approx(one, rel=1e-6, abs=1e-6), done.stdout
 
 
 HEADER = "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex\n"

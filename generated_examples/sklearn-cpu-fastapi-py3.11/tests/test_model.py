@@ -55,6 +55,7 @@ class Trained:
 
     log: str
     report: dict[str, Any] | None
+    folder: Path
     model: Any
 
     def predict(self, *records: bytes) -> list[Any]:
@@ -72,7 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         model.train(start())
         report = paths.output_data() / "evaluation.json"
         read = json.loads(report.read_text()) if report.exists() else None
-        return Trained(log.getvalue(), read, model.load(paths.model()))
+        return Trained(log.getvalue(), read, paths.model(), model.load(paths.model()))
 
 
 @pytest.fixture(scope="module")

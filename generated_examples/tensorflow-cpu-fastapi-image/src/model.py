@@ -105,7 +105,8 @@ def train(job: Job[Hyperparameters]) -> None:
             variable.assign(value)
         print(f"resumed after epoch {epoch}", flush=True)
     elif previous := job.previous_model():
-        tf.train.Checkpoint(model).read(str(previous / MODEL_VERSION)).assert_existing_objects_matched()
+        variables = previous / MODEL_VERSION / "variables/variables"
+        tf.train.Checkpoint(model).read(str(variables)).assert_existing_objects_matched()
 
     batches = distributed.Batches(len(y), hp.batch_size, job.is_sharded("train"))
     while epoch < hp.epochs and not job.should_stop():

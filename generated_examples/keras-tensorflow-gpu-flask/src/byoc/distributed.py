@@ -58,8 +58,9 @@ alone = nullcontext
 
 
 def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
-    gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+    """Whether an error only says that another process is gone, or hangs."""
+    errors = tf.errors
+    gone = (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError)
     return isinstance(error, gone) or "Collective ops is aborted" in str(error)
 
 

@@ -49,7 +49,7 @@ alone = nullcontext
 
 
 def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
+    """Whether an error only says that another process is gone, or hangs."""
     text = str(error)
     names = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
     return isinstance(error, RuntimeError) and any(name in text for name in names)

@@ -64,6 +64,10 @@ class StopRequest:
     def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
         self.received = False
         self.on_stop = on_stop
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear the request from now on, also where a library took these signals for itself."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
         # The process that started this one may have blocked them until now.

@@ -44,7 +44,7 @@ alone = nullcontext
 
 
 def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
+    """Whether an error only says that another process is gone, or hangs."""
     return type(error).__module__.startswith("distributed.")
 
 

@@ -66,6 +66,6 @@ def alone() -> Iterator[None]:
 
 
 def is_symptom(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone."""
+    """Whether an error only says that another process is gone, or hangs."""
     names = ("Gloo", "NCCL", "Connection reset", "Connection closed", "coordination service")
     return any(name in str(error) for name in names)

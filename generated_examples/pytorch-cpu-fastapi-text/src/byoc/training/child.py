@@ -13,10 +13,10 @@ from typing import Any
 from byoc import paths
 from byoc.errors import JobError, NothingToDo
 from byoc.processes import StopRequest, say, wait_until
-from byoc.training import outcome
+from byoc.training import hanging, outcome
 
 STOP_WARNING = "stop requested: training saves a checkpoint and ends"
-SYMPTOM_SECONDS = 5
+SYMPTOM_SECONDS = 15
 # A framework without this module trains in one process.
 DISTRIBUTED = importlib.util.find_spec("byoc.distributed") is not None
 
@@ -52,10 +52,12 @@ def run() -> int:
         if not isinstance(error, JobError):
             with suppress(Exception):  # model.py may have closed the log
                 traceback.print_exc()
+        reason = outcome.cause(error)
         if DISTRIBUTED and importlib.import_module("byoc.distributed").is_symptom(error):
-            # Another process failed first. Its reason arrives, and ends this one.
+            # Another process failed first, and its reason ends this one. Or it hangs, and the parents find it.
+            hanging.give_up(reason)
             wait_until(paths.failure().exists, SYMPTOM_SECONDS)
-        outcome.fail(outcome.cause(error))
+        outcome.fail(reason)
         return 1
     finally:
         stop.ignore()
@@ -72,6 +74,8 @@ def _train(stop: StopRequest) -> None:
     if DISTRIBUTED:
         distributed = importlib.import_module("byoc.distributed")
         distributed.join()
+        hanging.show_place()
+        stop.listen()  # TensorFlow's and JAX's coordination handles SIGTERM itself
         agree = distributed.agree
     elif "WORLD_SIZE" in os.environ:
         raise JobError("this image trains in one process: set instance_count=1")

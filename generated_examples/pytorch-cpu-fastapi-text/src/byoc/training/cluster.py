@@ -7,17 +7,22 @@ vanishes is noticed by its connection. Training itself has connections of its ow
 import json
 import socket
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from byoc.processes import StopRequest, say
+from byoc.processes import Process, StopRequest, say
+from byoc.training import hanging
 
 PORT = 7776
 # Names of other hosts resolve late, and a host may start minutes after another.
 MEETING_SECONDS = 15 * 60
+# When a process waited for others in vain, every host must say within this time where its own are.
+ANSWER_SECONDS = 8
 # A peer that is gone without closing its connection is noticed after 10 + 3 * 5 seconds.
 KEEP_ALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+LOST = "was lost without a reason (most often: out of memory, or its network is gone)"
 
 
 class HostFailed(Exception):
@@ -31,6 +36,9 @@ class Cluster:
         self.hosts, self.current = hosts, current
         self.peers: dict[Connection, str] = {}
         self.done: set[str] = set()
+        # Where each host's processes are, once one has waited for others in vain.
+        self.places: dict[str, str] = {}
+        self.answers_until = 0.0
 
     def meet(self, has_data: bool, stop: StopRequest) -> tuple[str, ...]:
         """Wait until every host is there. Returns those that have data. Raises HostFailed if one is not."""
@@ -77,6 +85,25 @@ class Cluster:
         for _ in self._messages(seconds):
             pass
 
+    def search(self, members: tuple[str, ...], children: Sequence[Process]) -> None:
+        """Find the process that hangs, once another has waited for it in vain. Raises HostFailed where it did."""
+        reason = hanging.reason()
+        if reason or self.places:
+            self._answer(lambda: hanging.place(children))
+        silent = set(members) - self.places.keys()
+        if not reason or (silent and time.monotonic() < self.answers_until):
+            return
+        found = [f"{host} {place}" for host, place in sorted(self.places.items()) if place]
+        found += [f"{host} does not answer" for host in sorted(silent)]
+        raise HostFailed(f"{'; '.join(found)}; {self.current} waited for it: {reason}" if found else reason)
+
+    def _answer(self, place: Callable[[], str]) -> None:
+        """Tell once where this host's processes are; an empty text means that they wait for others."""
+        if self.current not in self.places:
+            self.places[self.current] = place()
+            self.answers_until = time.monotonic() + ANSWER_SECONDS
+            self._tell(places=self.places)
+
     def end(self) -> None:
         """Wait until every host is done: local modes stop all when one ends. Raises HostFailed as `check`."""
         self.done.add(self.current)
@@ -85,6 +112,8 @@ class Cluster:
             self._tell(done=self.current)
         while not self.done >= ({first} if self.current != first else set(self.hosts)):
             self.check(1)
+            if self.places:
+                self._answer(lambda: "has ended train()")
         if self.current == first:
             self._tell(done=first)
 
@@ -104,10 +133,14 @@ class Cluster:
                 del self.peers[peer]
                 if host in self.done:
                     continue
-                message = {"failed": f"{host}: was lost without a reason (most often: out of memory)"}
+                message = {"failed": f"{host}: {LOST}"}
             if "failed" in message:
                 raise HostFailed(message["failed"])
             self.done |= {message["done"]} if "done" in message else set()
+            if news := message.get("places", {}).items() - self.places.items():
+                self.places |= dict(news)
+                if self.current == self.hosts[0]:
+                    self._tell(places=self.places)
             messages.append(message)
         return messages
 

@@ -17,7 +17,7 @@ from typing import Any
 from byoc import framework, job, machine, paths
 from byoc.errors import JobError
 from byoc.processes import STOP_SIGNALS, Process, StopRequest, reap_orphans, say, wait_until
-from byoc.training import outcome, script
+from byoc.training import hanging, outcome, script
 from byoc.training.cluster import Cluster, HostFailed
 
 CHILD = (sys.executable, "-m", "byoc.training.child")
@@ -44,7 +44,12 @@ def main() -> int:
         members = cluster.meet(_has_its_shards(), stop)
         if current in members:
             children += _start(members, current, stop)
-            code = supervise(children, stop, cluster.check)
+
+            def check() -> None:
+                cluster.check()
+                cluster.search(members, children)
+
+            code = supervise(children, stop, check)
             if code > 128 and cluster.peers:
                 cluster.check(SYMPTOM_SECONDS)  # a library may abort because another host has failed
             if not outcome.succeeded(code):
@@ -60,6 +65,7 @@ def main() -> int:
         code = code or 1
     for child in children:
         child.kill()
+    hanging.forget()
     stop.ignore()
     return 0 if outcome.succeeded(code) else code or 1
 
@@ -97,8 +103,10 @@ def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Pr
     gpus = machine.gpus() if getattr(framework, "PROCESS_PER_GPU", False) else 1
     local = int(os.environ.get("PROCESSES_PER_HOST") or gpus or 1)
     node, size = members.index(current), local * len(members)
+    # A host alone need not be able to resolve its own name.
+    addresses = members if len(members) > 1 else ("127.0.0.1",)
     shared = {
-        "MASTER_ADDR": members[0] if len(members) > 1 else "127.0.0.1",
+        "MASTER_ADDR": addresses[0],
         "MASTER_PORT": str(RANKS_PORT),
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(local),
@@ -107,7 +115,7 @@ def _start(members: tuple[str, ...], current: str, stop: StopRequest) -> list[Pr
     interface = job.config("resourceconfig").get("network_interface_name", "eth0")
     if os.path.isdir(f"/sys/class/net/{interface}"):  # T-43
         shared |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
-    places = [host for host in members for _ in range(local)]
+    places = [address for address in addresses for _ in range(local)]
     workers = [f"{host}:{RANKS_PORT + 1 + rank}" for rank, host in enumerate(places)]
 
     def environment(local_rank: int) -> dict[str, str]:
