@@ -38,6 +38,8 @@ PAYLOAD, ZIPPED = 6 * 2**20, 50 * 2**20
 #: A Python process that has imported boto3 takes this much before it does anything.
 OWN_MEMORY = 256 * 2**20
 CONCURRENCY = 16
+#: Of asynchronous calls. AWS waits 1 and then 2 minutes between tries.
+RETRIES, RETRY_SECONDS, QUEUED_SECONDS = 2, 1.0, 6 * 3600.0
 INIT_SECONDS = 30.0  # AWS gives 10, on machines with less to do
 NAME = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:(\d{12}):function:)?([\w-]+)(?::([\w$-]+))?")
 PYTHON = re.compile(r"python3\.\d+")
@@ -225,9 +227,9 @@ class Function:
             "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.name}"},
         }
 
-    def invoke(self, event: Any) -> tuple[str | None, bytes, list[str]]:
-        """(FunctionError or None, payload, the log's end)."""
-        identity = str(uuid.uuid4())
+    def invoke(self, event: Any, identity: str = "") -> tuple[str | None, bytes, list[str]]:
+        """(FunctionError or None, payload, the log's end). A retry has its first call's identity."""
+        identity = identity or str(uuid.uuid4())
         with self._lock:
             if self.busy >= min(CONCURRENCY, CONCURRENCY if self.reserved is None else self.reserved):
                 raise Fault(
@@ -457,15 +459,19 @@ class Lambda:
             found["LogResult"] = base64.b64encode("\n".join(lines).encode()[-TAIL:]).decode()
         return found
 
-    @staticmethod
-    def later(function: Function, event: Any) -> None:
-        """An asynchronous invocation: two retries after an error."""
-        for _ in range(3):
+    def later(self, function: Function, event: Any) -> None:
+        """An asynchronous invocation: two retries after errors, and more for 6 h where it is throttled."""
+        identity, errors, end = str(uuid.uuid4()), 0, time.monotonic() + QUEUED_SECONDS
+        while self.functions.get(function.name) is function:
             try:
-                if function.invoke(event)[0] is None:
+                if function.invoke(event, identity)[0] is None:
                     return
-            except Fault:
-                time.sleep(1)
+                errors += 1
+            except Fault as fault:
+                errors += fault.status != 429
+            late = time.monotonic() > end
+            if errors > RETRIES or late or self.cloud.pause(RETRY_SECONDS):
+                return
 
     # --- who may call it --------------------------------------------------------------------------------
 

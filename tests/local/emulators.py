@@ -148,6 +148,7 @@ def role(local: Emulator, name: str, service: str, *allowed: str) -> str:
 CODE = """
 import json, os, time, boto3
 count = 0
+tries = {}
 
 def handler(event, context):
     global count
@@ -155,6 +156,11 @@ def handler(event, context):
     what = event.get("what")
     if what == "fail":
         raise ValueError("it is wrong")
+    if what == "fail twice":
+        tried = tries[context.aws_request_id] = tries.get(context.aws_request_id, 0) + 1
+        print("try", tried)
+        if tried < 3:
+            raise ValueError("it is not the third time")
     if what == "sleep":
         time.sleep(event["seconds"])
     if what == "exit":
