@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError, ParamValidationError
 from sagegen.local import rest
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.front import Request
+from sagegen.local.identities import like
 from sagegen.local.lambdas import Lambda
-from sagegen.local.policies import Need, Policies, like
+from sagegen.local.policies import Need, Policies
 from sagegen.local.wire import Answer, Fault, identity, not_emulated
 
 #: What moto would answer without doing it, and what would have no effect here.

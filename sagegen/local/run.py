@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -15,10 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sagegen.engine import Engine, Lab
 from sagegen.errors import USAGE, SagegenError
+
+if TYPE_CHECKING:
+    from sagegen.local.front import Front
 
 DEFAULT_REGION = "us-east-1"
 #: Of what a client is told, what a COMMAND must not have inherited: each would lead it elsewhere.
@@ -93,10 +97,20 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
         finally:
             if state and state.loaded:
                 state.save()
+            _tell_unused(front, options.json)
             cloud.close()
             server.shutdown()
             server.server_close()
             account.close()
+
+
+def _tell_unused(front: Front, as_json: bool) -> None:
+    """One line at the end: what roles were granted and never used."""
+    from sagegen.local.grants import line
+
+    unused = front.policies.unused()
+    if told := json.dumps({"unused": unused}) if as_json else line(unused):
+        print(told, file=sys.stderr, flush=True)
 
 
 def announce(environment: dict[str, str]) -> None:
