@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -138,7 +139,7 @@ class Front:
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._log = log
         self._moto: DomainDispatcherApplication | None = None
-        self._lock = threading.Lock()
+        self._lock, self._alone = threading.Lock(), threading.Lock()
         self.policies = Policies(cloud)
         #: {service: {operation: what answers it}}.
         self.services: dict[str, dict[str, wire.Handler]] = {}
@@ -230,8 +231,11 @@ class Front:
             status = int(line.split()[0])
             return start(line, headers, *more)
 
+        # Of two calls at once that make one log group, moto would forget the first one's streams.
+        alone = self._alone if request.service == "logs" else nullcontext()
         try:
-            body = self._moto(request.environ, started)
+            with alone:
+                body = self._moto(request.environ, started)
         except NotImplementedError as error:
             raise not_emulated(f"{request.service} ({asked or request.call.operation})") from error
         if asked in ("AssumeRole", "GetSessionToken", "CreateAccessKey"):

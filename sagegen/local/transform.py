@@ -67,6 +67,8 @@ class TransformJob:
             reason = "InternalServerError: the emulator was ended"
         except TROUBLE as error:
             reason = f"InternalServerError: the Docker engine failed: {error}"
+        except OSError as error:
+            reason = f"InternalServerError: sagegen local has no place for the job's files: {error}"
         except Exception as error:
             reason = f"InternalServerError: a defect of sagegen local: {error!r}"
             raise
