@@ -124,11 +124,15 @@ class Request:
     def reread(self) -> bytes:
         """A small body, which stays readable."""
         data = self.body() or b""
+        self.replace(data)
+        return data
+
+    def replace(self, data: bytes) -> None:
+        """Give the request another body."""
         self.environ["wsgi.input"] = io.BytesIO(data)
         self.environ["CONTENT_LENGTH"] = str(len(data))
         self.environ.pop("wsgi.input_terminated", None)
         self.environ.pop("HTTP_TRANSFER_ENCODING", None)
-        return data
 
 
 class Front:
@@ -147,6 +151,9 @@ class Front:
         self.open: list[Route] = []
         #: Asked in turn once the caller is known: paths of REST services.
         self.signed: list[Route] = [self.policies.route]
+
+        #: Told of each call that moto has answered with success.
+        self.after: list[Callable[[Request], None]] = []
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -247,6 +254,8 @@ class Front:
                     "CreateAccessKey": None,
                 }[asked]
         self._done(request.call, status, begun)
+        for told in self.after if status < 300 else ():
+            told(request)
         return body  # type: ignore[no-any-return]
 
     def _refusal(self, request: Request, fault: Fault) -> Answer:
