@@ -29,6 +29,10 @@ DEFAULT_REGION = "us-east-1"
 MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
               "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT",
               "AWS_USE_DUALSTACK_ENDPOINT")  # fmt: skip
+KEPT = (
+    "--state keeps S3's objects, images, roles, models, endpoint configurations and ended training jobs;"
+    " it does not keep endpoints, stacks, state machines, functions, builds, APIs, rules and other jobs"
+)
 COMMAND_GRACE = 10.0
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
@@ -93,6 +97,8 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
         try:
             if state:
                 state.load()
+                if not options.json:
+                    print(f"sagegen: {KEPT}", file=sys.stderr, flush=True)
             yield cloud.environment
         finally:
             if state and state.loaded:

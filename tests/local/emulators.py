@@ -196,6 +196,17 @@ def proxy(event, context):
 """
 
 
+def artifact(**files: str) -> bytes:
+    """A model.tar.gz."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
 def zipped(text: str) -> bytes:
     """A function's code as a zip."""
     out = io.BytesIO()

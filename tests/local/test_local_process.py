@@ -143,6 +143,7 @@ def test_a_state_is_there_again_in_the_next_run(image: str, tmp_path: Path) -> N
     folder, python = str(tmp_path / "state"), [sys.executable, "-c"]
     done = run("--state", folder, "--", *python, KEEP, image, json.dumps({"Statement": [TRUST]}))
     assert done.returncode == 0, done.stderr
+    assert "it does not keep endpoints, stacks, state machines" in done.stderr.splitlines()[0]
     done = run("--state", folder, "--", *python, LOOK)
     assert done.stdout.split() == ["content", "text/csv", "sagemaker", "kept", "kept"], done.stderr
     (tmp_path / "mine").mkdir()
