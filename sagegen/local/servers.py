@@ -226,7 +226,7 @@ class Server:
         end, sent = time.monotonic() + seconds, dict(headers or {})
         chain = self.containers if method == "POST" else self.containers[:1]
         for number, container in enumerate(chain):
-            last = container is chain[-1]
+            last, name = container is chain[-1], self.names[number]
             own = {key: value for key, value in sent.items() if last or key.lower() != "accept"}
             status, got, content = container.ask(method, path, body, own, end - time.monotonic())
             if last or not 200 <= status < 300:
@@ -234,7 +234,7 @@ class Server:
             body = content
             sent = {key: value for key, value in sent.items() if key.lower() != "content-type"}
             sent["content-type"] = got.get("content-type", "application/octet-stream")
-        return status, {**got, "container": self.names[number]}, content
+        return status, {**got, "container": name}, content
 
     def open(self, body: bytes, headers: Mapping[str, str], seconds: float) -> http.client.HTTPResponse:
         """A response of the only container, whose body is still to be read."""

@@ -97,7 +97,7 @@ def test_models_of_one_container_are_loaded_when_asked_for_and_give_way(
     assert wait(loads) == wanted
     with pytest.raises(ClientError, match=r"error \(400\) from primary with message .a of a.tar.gz: wrong"):
         account.ask(name, "wrong", TargetModel="a.tar.gz")
-    with pytest.raises(ClientError, match="ValidationError.*Failed to download model data"):
+    with pytest.raises(ClientError, match=r"ValidationError.*Failed to download model data"):
         account.ask(name, "x", TargetModel="z.tar.gz")
     with pytest.raises(ClientError, match="needs TargetModel"):
         account.ask(name, "x")
