@@ -259,24 +259,28 @@ class Shelf:
         self.prefix = str(part["ModelDataUrl"]).rstrip("/")
         self._loaded: dict[str, str] = {}  # {target: name}, the longest unused first
         self._copied: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock, self._loading = threading.Lock(), threading.Lock()
 
     def invoke(
         self, target: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body) of a model. Raises Fault, TimedOut, OSError or HTTPException."""
         end = time.monotonic() + limits.INVOCATION
-        with self._lock:
-            name = self._loaded.pop(target, None)
-            refused = None
-            if name is None:
-                name = hashlib.sha256(target.encode()).hexdigest()
-                refused = self._load(target, name)
-            if refused is None:
+        name = self._known(target)
+        if name is None:
+            with self._loading:  # one at a time; models that are loaded answer meanwhile (M-11)
+                name = self._known(target) or hashlib.sha256(target.encode()).hexdigest()
+                if target not in self._loaded and (refused := self._load(target, name)):
+                    return refused
                 self._loaded[target] = name
-        if refused is not None:
-            return refused
         return self.container.ask("POST", f"/models/{name}/invoke", body, headers, end - time.monotonic())
+
+    def _known(self, target: str) -> str | None:
+        """The name of a loaded model, which is now the one used last."""
+        with self._lock:
+            if name := self._loaded.pop(target, None):
+                self._loaded[target] = name
+            return name
 
     def _load(self, target: str, name: str) -> tuple[int, dict[str, str], bytes] | None:
         """Let the container load a model; its answer where it does not. Others make room (507)."""
@@ -289,10 +293,13 @@ class Shelf:
             status, got, content = self.container.ask("POST", "/models", asked, kind, limits.INVOCATION)
             if 200 <= status < 300 or status == 409:
                 return None
-            if status != 507 or not self._loaded:
+            oldest = None
+            if status == 507:
+                with self._lock:
+                    oldest = self._loaded.pop(next(iter(self._loaded), ""), None)
+            if oldest is None:
                 return status, got, content
-            oldest = next(iter(self._loaded))
-            self.container.ask("DELETE", f"/models/{self._loaded.pop(oldest)}")
+            self.container.ask("DELETE", f"/models/{oldest}")
 
     def _copy(self, target: str, name: str) -> None:
         uri = f"{self.prefix}/{target.lstrip('/')}"
