@@ -77,9 +77,7 @@ class Models:
             if among > 1:
                 raise not_emulated("a container with Mode MultiModel among several")
             if not artifact:
-                raise invalid(
-                    "A container with Mode MultiModel must have a ModelDataUrl: the models' S3 prefix"
-                )
+                raise invalid("A container with Mode MultiModel must have the models' prefix as ModelDataUrl")
             self._labelled(image.identity, part["Image"], "multi-models")
         elif artifact and not self.cloud.storage(role).exists(artifact):
             raise invalid(f"Could not find model data at {artifact}.")
