@@ -125,7 +125,7 @@ def trainings(emulator: Emulator, image: str, pairs: int) -> list[tuple[float, f
     role = iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(document))["Role"]["Arn"]
     document["Statement"] = [ALLOW]
     iam.put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=json.dumps(document))
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bench")
 
     def run() -> None:
         folder = Path(tempfile.mkdtemp())
@@ -142,7 +142,7 @@ def trainings(emulator: Emulator, image: str, pairs: int) -> list[tuple[float, f
             TrainingJobName=name,
             RoleArn=role,
             AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File"},
-            OutputDataConfig={"S3OutputPath": "s3://b/out"},
+            OutputDataConfig={"S3OutputPath": "s3://bench/out"},
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
             StoppingCondition={"MaxRuntimeInSeconds": 60},
         )
@@ -162,6 +162,13 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 
+def tell(words: str, unit: str, factor: int, found: list[tuple[float, float]]) -> None:
+    """Print both sides' medians, and the median of the differences."""
+    alone, whole = (statistics.median(side) * factor for side in zip(*found, strict=True))
+    more = statistics.median(here - there for there, here in found) * factor
+    print(f"{words}: {alone:.2f} {unit} alone, {whole:.2f} here, p50 of {more:.2f} {unit} more", flush=True)
+
+
 def main() -> None:
     """Measure, and print one line for each figure."""
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
@@ -173,19 +180,14 @@ def main() -> None:
             emulator = Emulator()
             starts.append(emulator.started)
             emulator.close()
-        print(f"start to first answer: {statistics.median(starts):.2f} s (at most {max(starts):.2f})")
+        print(
+            f"start to first answer: {statistics.median(starts):.2f} s (at most {max(starts):.2f})",
+            flush=True,
+        )
         emulator = Emulator()
         try:
-            for words, unit, found in (
-                ("one invocation", 1000, invocations(emulator, image, pairs)),
-                ("a training job", 1, trainings(emulator, image, 7)),
-            ):
-                alone, whole = (statistics.median(side) * unit for side in zip(*found, strict=True))
-                more = statistics.median(b - a for a, b in found) * unit
-                of = "ms" if unit == 1000 else "s"
-                print(
-                    f"{words}: {alone:.2f} {of} alone, {whole:.2f} here, {more:.2f} {of} more (paired, p50)"
-                )
+            tell("one invocation", "ms", 1000, invocations(emulator, image, pairs))
+            tell("a training job", "s", 1, trainings(emulator, image, 7))
         finally:
             emulator.close()
     finally:
