@@ -14,9 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sagegen import catalogue
+from sagegen.local.templates import parsed
 from sagegen.render import render
 
 FOLDER = catalogue.ROOT / "template/pipeline"
@@ -26,24 +25,9 @@ WIDTH, HEIGHT, ROW, MIDDLE, SIDE = 180, 34, 58, 240, 105
 ASIDE, BUS, LOOP = 450, 620, 10  # where a failure of one state stands, and lines run down and back up
 
 
-class _Template(yaml.SafeLoader):
-    """CloudFormation's YAML: short forms of functions are read as their arguments."""
-
-
-def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-
-
-_Template.add_multi_constructor("!", _function)
-
-
 def definition(template: str) -> dict[str, Any]:
     """The machine of a CloudFormation template; references are replaced by a 1."""
-    text = yaml.load(template, _Template)["Resources"]["Machine"]["Properties"]["DefinitionString"]
+    text = parsed(template)["Resources"]["Machine"]["Properties"]["DefinitionString"]["Fn::Sub"]
     return json.loads(re.sub(r"\$\{[^}]*\}", "1", text))  # type: ignore[no-any-return]
 
 

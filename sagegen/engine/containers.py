@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING
@@ -223,11 +223,13 @@ class Box:
         spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
         try:
             chunks, _ = self._api.get_archive(self.id, folder, chunk_size=2**20)
-            for chunk in chunks:
-                self._lab.check_open()
-                spool.write(chunk)
-                if spool.tell() > ARCHIVE_BYTES:
-                    break
+            # An archive that is read in part and left open keeps the engine from removing the container.
+            with closing(chunks):
+                for chunk in chunks:
+                    self._lab.check_open()
+                    spool.write(chunk)
+                    if spool.tell() > ARCHIVE_BYTES:
+                        break
         except NotFound:
             spool.seek(0)
             spool.write(b"\0" * 10240)  # an empty archive

@@ -21,7 +21,7 @@ from sagegen.local.models import Models
 from sagegen.local.page import Page
 from sagegen.local.processes import Processes
 from sagegen.local.registry import Registry
-from sagegen.local.schedules import Schedules
+from sagegen.local.rules import Rules
 from sagegen.local.stacks import Stacks
 from sagegen.local.training import Training
 from sagegen.local.transform import Transform
@@ -45,17 +45,20 @@ class Account:
         self.codebuild = CodeBuild(cloud, self.processes)
         self.functions = Lambda(cloud, self.processes)
         self.machines = StepFunctions(cloud, front.policies)
+        rules = Rules(cloud)
+        front.after.append(rules.after)
         gateway = Gateway(cloud, self.functions, front.policies)
         front.services["codebuild"] = self.codebuild.handlers
         front.services["stepfunctions"] = self.machines.handlers
         front.services["application-autoscaling"] = Autoscaling(self.hosting).handlers
+        front.services["events"] = {"PutEvents": rules.put_events}
         front.services["ecr"] = {"GetAuthorizationToken": self.registry.token}
         front.open += [self.registry.route, gateway.route, Page(self, front).route]
         front.signed += [
             self.stacks.route,
             self.functions.route,
             gateway.records,
-            Schedules(cloud).route,
+            rules.route,
             logs.route,
             Asynchronous(self.hosting).route,
             Invocations(self.hosting).route,

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sagegen.local.cloud import ACCOUNT, now, place
 from sagegen.local.front import Request
 from sagegen.local.hosting import Endpoint, Hosting
-from sagegen.local.models import TimedOut
+from sagegen.local.servers import TimedOut
 from sagegen.local.wire import Answer, Fault, json_answer
 from sagegen.platform import limits
 

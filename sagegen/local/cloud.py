@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -18,6 +20,12 @@ from sagegen.engine import Lab
 from sagegen.local.wire import Fault, invalid
 
 ACCOUNT = "123456789012"
+#: Of botocore's session: neither the user's profile nor their files of settings are read.
+ALONE = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 PAGE = 100  # of a list, where the request does not say
 
 
@@ -42,6 +50,7 @@ class Cloud:
         self.tags: dict[str, dict[str, str]] = {}
         self._closed = threading.Event()
         self._clients: dict[tuple[str, str | None], Any] = {}
+        self._session = boto3.session.Session(botocore_session=botocore.session.Session(ALONE))
         self._lock = threading.Lock()
 
     @property
@@ -75,7 +84,7 @@ class Cloud:
         with self._lock:
             if (service, role) not in self._clients:
                 key = self.key if role is None else self._key(role)
-                self._clients[service, role] = boto3.session.Session().client(
+                self._clients[service, role] = self._session.client(
                     service,
                     endpoint_url=self.url,
                     region_name=self.region,

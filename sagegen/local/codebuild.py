@@ -35,6 +35,7 @@ REFUSED = ("secondarySources", "secondaryArtifacts", "buildBatchConfig", "fileSy
 NO_DOCKER = "unix:///var/run/no-docker.sock"
 SOURCE_BYTES = 2**31
 ENDED = "COMPLETED"
+BUILDS = 8  # at once; a new account has fewer on AWS
 
 
 class Project:
@@ -506,6 +507,9 @@ class CodeBuild:
             token = given.get("idempotencyToken")
             if token in self._tokens:
                 return {"build": self.builds[self._tokens[token]].record}
+            if sum(not one.record["buildComplete"] for one in self.builds.values()) >= BUILDS:
+                text = f"Cannot have more than {BUILDS} builds in queue for the account"
+                raise Fault("AccountLimitExceededException", text)
             build = Build(self.cloud, self.processes, wanted, len(project.builds) + 1)
             if "sourceVersion" in given:
                 build.record["sourceVersion"] = given["sourceVersion"]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -123,11 +124,15 @@ class Request:
     def reread(self) -> bytes:
         """A small body, which stays readable."""
         data = self.body() or b""
+        self.replace(data)
+        return data
+
+    def replace(self, data: bytes) -> None:
+        """Give the request another body."""
         self.environ["wsgi.input"] = io.BytesIO(data)
         self.environ["CONTENT_LENGTH"] = str(len(data))
         self.environ.pop("wsgi.input_terminated", None)
         self.environ.pop("HTTP_TRANSFER_ENCODING", None)
-        return data
 
 
 class Front:
@@ -138,7 +143,7 @@ class Front:
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._log = log
         self._moto: DomainDispatcherApplication | None = None
-        self._lock = threading.Lock()
+        self._lock, self._alone = threading.Lock(), threading.Lock()
         self.policies = Policies(cloud)
         #: {service: {operation: what answers it}}.
         self.services: dict[str, dict[str, wire.Handler]] = {}
@@ -146,6 +151,9 @@ class Front:
         self.open: list[Route] = []
         #: Asked in turn once the caller is known: paths of REST services.
         self.signed: list[Route] = [self.policies.route]
+
+        #: Told of each call that moto has answered with success.
+        self.after: list[Callable[[Request], None]] = []
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -230,8 +238,11 @@ class Front:
             status = int(line.split()[0])
             return start(line, headers, *more)
 
+        # Of two calls at once that make one log group, moto would forget the first one's streams.
+        alone = self._alone if request.service == "logs" else nullcontext()
         try:
-            body = self._moto(request.environ, started)
+            with alone:
+                body = self._moto(request.environ, started)
         except NotImplementedError as error:
             raise not_emulated(f"{request.service} ({asked or request.call.operation})") from error
         if asked in ("AssumeRole", "GetSessionToken", "CreateAccessKey"):
@@ -243,6 +254,8 @@ class Front:
                     "CreateAccessKey": None,
                 }[asked]
         self._done(request.call, status, begun)
+        for told in self.after if status < 300 else ():
+            told(request)
         return body  # type: ignore[no-any-return]
 
     def _refusal(self, request: Request, fault: Fault) -> Answer:

@@ -16,9 +16,11 @@ from botocore.exceptions import ClientError, ParamValidationError
 from sagegen.local import rest
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.front import Request
+from sagegen.local.identities import like
 from sagegen.local.lambdas import Lambda
-from sagegen.local.policies import Need, Policies, like
+from sagegen.local.policies import Need, Policies
 from sagegen.local.wire import Answer, Fault, identity, not_emulated
+from sagegen.platform import limits
 
 #: What moto would answer without doing it, and what would have no effect here.
 PRETENDED = re.compile(
@@ -31,7 +33,6 @@ BY_HOST = re.compile(r"([a-z0-9]+)\.execute-api\.")
 URI = re.compile(
     r"arn:aws:apigateway:[^:]+:lambda:path/2015-03-31/functions/(arn:aws:lambda:[^/]+)/invocations"
 )
-SECONDS, BYTES = 29.0, 10 * 2**20
 
 
 class Gateway:
@@ -105,7 +106,7 @@ class Gateway:
         integration = method.get("methodIntegration") or {}
         if integration.get("type") != "AWS_PROXY" or not (target := URI.fullmatch(integration["uri"])):
             raise not_emulated("integrations other than AWS_PROXY with a Lambda function")
-        body = request.body(BYTES)
+        body = request.body(limits.API_BYTES)
         if body is None:
             raise Fault("RequestTooLargeException", "Request Too Long", 413)
         event = self._event(request, body, api, stage, "/" + left, resource["path"], words, deployed)
@@ -187,7 +188,7 @@ class Gateway:
 
         asking = threading.Thread(target=ask, daemon=True, name="execute-api")
         asking.start()
-        asking.join(SECONDS)
+        asking.join(limits.API)
         if not answer:
             raise Fault("IntegrationTimeoutException", "Endpoint request timed out", 504)
         if isinstance(answer[0], Fault):

@@ -14,7 +14,8 @@ from typing import Any
 
 from sagegen.engine import TROUBLE, Closed
 from sagegen.local.cloud import ACCOUNT, Cloud, Records, listed, now
-from sagegen.local.models import Models, Server, Trouble, container
+from sagegen.local.models import Models, containers, is_multi
+from sagegen.local.servers import Server, Trouble
 from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 from sagegen.platform import limits
 
@@ -51,13 +52,17 @@ class Variant:
 
     def summary(self) -> dict[str, Any]:
         """As DescribeEndpoint has it."""
-        image = self.servers[0].image if self.servers else None
-        deployed = {"SpecifiedImage": container(self.model)["Image"], "ResolutionTime": now()}
+        images = [one.image for one in self.servers[0].containers] if self.servers else []
+        deployed = [
+            {"SpecifiedImage": part["Image"], "ResolutionTime": now()} for part in containers(self.model)
+        ]
+        for one, image in zip(deployed, images, strict=False):
+            one["ResolvedImage"] = image.resolved
         found: dict[str, Any] = {
             "VariantName": self.name,
             "CurrentWeight": self.weight,
             "DesiredWeight": self.weight,
-            "DeployedImages": [{**deployed, "ResolvedImage": image.resolved} if image else deployed],
+            "DeployedImages": deployed,
         }
         if self.serverless:
             return {**found, "CurrentServerlessConfig": self.serverless}
@@ -367,7 +372,9 @@ class Hosting:
         ):
             if variant.get(name):
                 raise not_emulated(f"{name} of a variant")
-        self.models.records.get(variant["ModelName"])
+        model = self.models.records.get(variant["ModelName"])
+        if is_multi(containers(model)[0]) and (asynchronous or variant.get("ServerlessConfig")):
+            raise not_emulated("serverless and asynchronous endpoints with Mode MultiModel")
         if serverless := variant.get("ServerlessConfig"):
             if variant.get("InstanceType") or variant.get("InitialInstanceCount"):
                 raise invalid("A serverless variant has neither InstanceType nor InitialInstanceCount")

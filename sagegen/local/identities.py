@@ -39,3 +39,12 @@ def _trusts(statement: dict[str, Any], service: str) -> bool:
 def several(value: Any) -> list[Any]:
     """A list, also where a policy has one value alone."""
     return value if isinstance(value, list) else [value]
+
+
+def like(patterns: Any, value: str, *, fold: bool = False) -> bool:
+    """Whether one of IAM's patterns, with * and ?, matches all of a value."""
+    for pattern in several(patterns):
+        rule = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+        if re.fullmatch(rule, value, re.DOTALL | (re.IGNORECASE if fold else 0)):
+            return True
+    return False

@@ -13,13 +13,14 @@ from sagegen.local.capture import capture, wanted
 from sagegen.local.cloud import ACCOUNT
 from sagegen.local.front import Request, named
 from sagegen.local.hosting import Endpoint, Hosting
-from sagegen.local.models import Server, TimedOut, whole
+from sagegen.local.servers import Server, TimedOut, whole
 from sagegen.local.wire import Answer, Fault, identity, not_emulated
 from sagegen.platform import limits
 
 #: Of the request, what the container is told (S-25).
 PASSED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id",
-          "x-amzn-sagemaker-target-variant", "x-amzn-sagemaker-session-id")  # fmt: skip
+          "x-amzn-sagemaker-target-variant", "x-amzn-sagemaker-target-model",
+          "x-amzn-sagemaker-session-id")  # fmt: skip
 
 
 class Invocations:
@@ -51,7 +52,6 @@ class Invocations:
         limit = limits.SERVERLESS_BYTES if serverless else limits.INVOCATION_BYTES
         given = request.headers
         for header in (
-            "target-model",
             "target-container-hostname",
             "enable-explanations",
             "inference-component",
@@ -72,15 +72,24 @@ class Invocations:
     def invoke(self, name: str, request: Request) -> Answer:
         """InvokeEndpoint: 60 s, and a ModelError where the container does not answer 2xx (S-22, S-28)."""
         endpoint, body, headers = self._prepare(name, request)
+        target = headers.get("x-amzn-sagemaker-target-model")
         with endpoint.server(headers.get("x-amzn-sagemaker-target-variant")) as (variant, server):
+            if bool(target) != bool(server.shelf):
+                wrong = "needs" if server.shelf else "takes no"
+                text = f"Endpoint {name} of account {ACCOUNT} {wrong} TargetModel: "
+                raise Fault("ValidationError", f"{text}its model's Mode decides")
             try:
-                status, got, content = server.ask("POST", "/invocations", body, headers)
+                if server.shelf and target:
+                    status, got, content = server.shelf.invoke(target, body, headers)
+                else:
+                    status, got, content = server.ask("POST", "/invocations", body, headers)
             except TimedOut:
                 raise timed_out(endpoint, server) from None
             except (OSError, http.client.HTTPException) as error:
                 raise broke_off(endpoint, server, error) from error
         if not 200 <= status < 300:
-            raise model_error(endpoint, server, status, content.decode(errors="replace"))
+            who = got.get("container", "primary")
+            raise model_error(endpoint, server, status, content.decode(errors="replace"), who)
         if len(content) > limits.INVOCATION_BYTES:
             text = f"the response is longer than {limits.INVOCATION_BYTES} bytes"
             raise model_error(endpoint, server, status, text)
@@ -107,6 +116,8 @@ class Invocations:
         place = endpoint.server(headers.get("x-amzn-sagemaker-target-variant"))
         variant, server = place.__enter__()
         try:
+            if server.shelf or len(server.containers) > 1:
+                raise not_emulated("response streams of pipelines and multi-model endpoints")
             got = server.open(body, headers, limits.STREAM)
             if not 200 <= got.status < 300:
                 raise model_error(endpoint, server, got.status, got.read().decode(errors="replace"))
@@ -147,13 +158,15 @@ class Invocations:
         return Answer(200, events(), told)
 
 
-def model_error(endpoint: Endpoint, server: Server, status: int, text: str) -> Fault:
+def model_error(
+    endpoint: Endpoint, server: Server, status: int, text: str, container: str = "primary"
+) -> Fault:
     """The container's own error, as the client sees it (S-28)."""
     region = endpoint.cloud.region
     link = f"https://{region}.console.aws.amazon.com/cloudwatch/home#logEventViewer:group={endpoint.group}"
     side = "client" if 400 <= status < 500 else "server"
     message = (
-        f'Received {side} error ({status}) from primary with message "{text}". '
+        f'Received {side} error ({status}) from {container} with message "{text}". '
         f"See {link} in account {ACCOUNT} for more information."
     )
     return Fault(

@@ -37,7 +37,9 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 PAYLOAD, ZIPPED = 6 * 2**20, 50 * 2**20
 #: A Python process that has imported boto3 takes this much before it does anything.
 OWN_MEMORY = 256 * 2**20
-CONCURRENCY = 16
+CONCURRENCY = 16  # of the account; AWS gives 1000
+#: Of asynchronous calls. AWS waits 1 and then 2 minutes between tries.
+RETRIES, RETRY_SECONDS, QUEUED_SECONDS = 2, 1.0, 6 * 3600.0
 INIT_SECONDS = 30.0  # AWS gives 10, on machines with less to do
 NAME = re.compile(r"(?:arn:aws:lambda:[a-z0-9-]+:(\d{12}):function:)?([\w-]+)(?::([\w$-]+))?")
 PYTHON = re.compile(r"python3\.\d+")
@@ -154,11 +156,55 @@ class Worker:
         self.log.close()
 
 
+class Places:
+    """Where functions run: at most CONCURRENCY processes, of which those that wait give way."""
+
+    def __init__(self) -> None:
+        self.idle: deque[tuple[Function, Worker]] = deque()  # the longest idle first
+        self.busy = 0
+        self.lock = threading.Lock()
+
+    def take(self, function: Function) -> tuple[Worker | None, Worker | None]:
+        """(a process that waits for this function, one that must end first). Raises Fault."""
+        with self.lock:
+            reason = ""
+            if self.busy >= CONCURRENCY:
+                reason = "ConcurrentInvocationLimitExceeded"
+            elif function.reserved is not None and function.busy >= function.reserved:
+                reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+            if reason:
+                raise Fault("TooManyRequestsException", "Rate Exceeded.", 429, Reason=reason)
+            self.busy += 1
+            function.busy += 1
+            for place in reversed(self.idle):
+                if place[0] is function:
+                    self.idle.remove(place)
+                    return place[1], None
+            full = self.busy + len(self.idle) > CONCURRENCY
+            return None, self.idle.popleft()[1] if full else None
+
+    def leave(self, function: Function) -> None:
+        """An invocation has ended."""
+        with self.lock:
+            self.busy -= 1
+            function.busy -= 1
+
+    def clear(self, function: Function) -> list[Worker]:
+        """Every process that waits for a function."""
+        with self.lock:
+            found = [place for place in self.idle if place[0] is function]
+            for place in found:
+                self.idle.remove(place)
+        return [worker for _, worker in found]
+
+
 class Function:
     """One function."""
 
-    def __init__(self, cloud: Cloud, processes: Processes, name: str, settings: dict[str, Any]) -> None:
-        self.cloud, self.processes, self.name = cloud, processes, name
+    def __init__(
+        self, cloud: Cloud, processes: Processes, places: Places, name: str, settings: dict[str, Any]
+    ) -> None:
+        self.cloud, self.processes, self.places, self.name = cloud, processes, places, name
         self.tags: dict[str, str] = dict(settings.pop("Tags", None) or {})
         self.settings = {"Timeout": 3, "MemorySize": 128, "Description": "", **settings}
         self.statements: dict[str, dict[str, Any]] = {}
@@ -166,8 +212,6 @@ class Function:
         self.busy = 0
         self.modified = now()
         self.revision = str(uuid.uuid4())
-        self._idle: list[Worker] = []
-        self._lock = threading.Lock()
         self.content = b""
         self.folder = self.code = Path()
 
@@ -196,11 +240,9 @@ class Function:
 
     def renew(self) -> None:
         """What runs next runs anew."""
-        with self._lock:
-            old, self._idle = self._idle, []
-        for worker in old:
-            worker.close()
         self.modified, self.revision = now(), str(uuid.uuid4())
+        for worker in self.places.clear(self):
+            worker.close()
 
     def configuration(self) -> dict[str, Any]:
         """As GetFunctionConfiguration has it."""
@@ -225,21 +267,14 @@ class Function:
             "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.name}"},
         }
 
-    def invoke(self, event: Any) -> tuple[str | None, bytes, list[str]]:
-        """(FunctionError or None, payload, the log's end)."""
-        identity = str(uuid.uuid4())
-        with self._lock:
-            if self.busy >= min(CONCURRENCY, CONCURRENCY if self.reserved is None else self.reserved):
-                raise Fault(
-                    "TooManyRequestsException",
-                    "Rate Exceeded.",
-                    429,
-                    Reason="ConcurrentInvocationLimitExceeded",
-                )
-            self.busy += 1
-            revision = self.revision
-            worker = self._idle.pop() if self._idle else None
+    def invoke(self, event: Any, identity: str = "") -> tuple[str | None, bytes, list[str]]:
+        """(FunctionError or None, payload, the log's end). A retry has its first call's identity."""
+        identity = identity or str(uuid.uuid4())
+        revision = self.revision
+        worker, over = self.places.take(self)
         try:
+            if over:
+                over.close()
             try:
                 worker = worker or Worker(self, self.cloud, self.processes)
             except OSError as error:
@@ -256,15 +291,13 @@ class Function:
                 return "Unhandled", json.dumps(body).encode(), list(worker.lines)
             lines = list(worker.lines)
             worker.lines.clear()
-            with self._lock:
-                keep = revision == self.revision
-                if keep:
-                    self._idle.append(worker)
+            with self.places.lock:
+                if keep := revision == self.revision:
+                    self.places.idle.append((self, worker))
             if not keep:
                 worker.close()
         finally:
-            with self._lock:
-                self.busy -= 1
+            self.places.leave(self)
         if failure:
             return "Unhandled", json.dumps(failure).encode(), lines
         return None, result.encode(), lines
@@ -276,6 +309,7 @@ class Lambda:
     def __init__(self, cloud: Cloud, processes: Processes) -> None:
         self.cloud, self.processes = cloud, processes
         self.functions: dict[str, Function] = {}
+        self._places = Places()
         self._lock = threading.Lock()
         self.handlers: dict[str, Handler] = {
             "CreateFunction": self.create,
@@ -372,7 +406,7 @@ class Lambda:
         settings = {
             name: value for name, value in given.items() if name not in ("Code", "FunctionName", "Publish")
         }
-        function = Function(self.cloud, self.processes, parts[2], settings)
+        function = Function(self.cloud, self.processes, self._places, parts[2], settings)
         function.load(content)
         with self._lock:
             if parts[2] in self.functions:
@@ -457,15 +491,19 @@ class Lambda:
             found["LogResult"] = base64.b64encode("\n".join(lines).encode()[-TAIL:]).decode()
         return found
 
-    @staticmethod
-    def later(function: Function, event: Any) -> None:
-        """An asynchronous invocation: two retries after an error."""
-        for _ in range(3):
+    def later(self, function: Function, event: Any) -> None:
+        """An asynchronous invocation: two retries after errors, and more for 6 h where it is throttled."""
+        identity, errors, end = str(uuid.uuid4()), 0, time.monotonic() + QUEUED_SECONDS
+        while self.functions.get(function.name) is function:
             try:
-                if function.invoke(event)[0] is None:
+                if function.invoke(event, identity)[0] is None:
                     return
-            except Fault:
-                time.sleep(1)
+                errors += 1
+            except Fault as fault:
+                errors += fault.status != 429
+            late = time.monotonic() > end
+            if errors > RETRIES or late or self.cloud.pause(RETRY_SECONDS):
+                return
 
     # --- who may call it --------------------------------------------------------------------------------
 

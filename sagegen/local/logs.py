@@ -28,6 +28,7 @@ class LogStream:
         self._sent = self._size = 0
         self._reader: threading.Thread | None = None
         self._ended = threading.Event()
+        self._sending = threading.Lock()  # else a line could be sent twice
         self._client = client = cloud.client("logs", role)
         for create, names in (
             (client.create_log_group, {"logGroupName": group}),
@@ -78,7 +79,7 @@ class LogStream:
             self._send()
 
     def _send(self) -> None:
-        with suppress(ClientError, BotoCoreError):
+        with self._sending, suppress(ClientError, BotoCoreError):
             while left := self.lines[self._sent : self._sent + EVENTS_A_CALL]:
                 at = int(time.time() * 1000)
                 events = [{"timestamp": at, "message": line or " "} for line in left]

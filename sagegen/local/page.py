@@ -26,6 +26,7 @@ th, td { padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top;
 pre { overflow-x: auto; padding: .5rem; background: color-mix(in srgb, currentColor 6%, transparent); }
 :root { color-scheme: light dark; }
 """
+PATHS = ("/", "/log", "/unused.json")
 LINES = 500
 CHARACTERS = 500  # of a cell
 
@@ -37,12 +38,15 @@ class Page:
         self.account, self.front, self.cloud = account, front, account.cloud
 
     def route(self, request: Request) -> Answer | None:
-        """/, and /log?group=…, for requests whose Host header is this address."""
-        if request.key is not None or request.method != "GET" or request.path not in ("/", "/log"):
+        """/, /log?group=… and /unused.json, for requests whose Host header is this address."""
+        if request.key is not None or request.method != "GET" or request.path not in PATHS:
             return None
         host = request.headers.get("host", "").rpartition(":")[0]
         if host not in ("127.0.0.1", "localhost"):  # another site's name that was led here
             return None
+        if request.path == "/unused.json":
+            told = json.dumps({"unused": self.front.policies.unused()})
+            return Answer(200, told.encode(), {"Content-Type": "application/json"})
         body = self._index() if request.path == "/" else self._log(request.query.get("group", ""))
         head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         icon = '<link rel="icon" href="data:,">'
@@ -100,6 +104,7 @@ class Page:
                 [one.described() for one in account.stacks.stacks],
                 ("StackName", "StackStatus", "StackStatusReason"),
             ),
+            self._unused(),
             "<h2>Refusals</h2>",
             self._calls(one for one in self.front.calls if one.status >= 400),
             "<h2>Last calls</h2>",
@@ -147,6 +152,19 @@ class Page:
             return "<p>Nothing runs that AWS would bill by the hour.</p>"
         rows = "".join(f"<tr><td>{escape(kind)}</td><td>{used:.3f}</td></tr>" for kind, used in hours.items())
         return f"<div><table><tr><th>running</th><th>instance hours so far</th></tr>{rows}</table></div>"
+
+    def _unused(self) -> str:
+        """What roles may do and did not do, one row for each statement."""
+        rows = [
+            {
+                "role": one["role"],
+                "policy": f"{one['policy']}, statement {one['statement']}",
+                "never used": ", ".join(one["unused"] + one["resources"]),
+                "used in part": "; ".join(f"{name} for {', '.join(of)}" for name, of in one["wide"].items()),
+            }
+            for one in self.front.policies.unused()
+        ]
+        return _table("Granted and never used", rows, ("role", "policy", "never used", "used in part"))
 
     def _calls(self, calls: Iterable[Any]) -> str:
         rows = [

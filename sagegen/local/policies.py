@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from sagegen.local import rest
 from sagegen.local.cloud import ACCOUNT, Cloud
-from sagegen.local.identities import ROLE, several
+from sagegen.local.grants import Grants
+from sagegen.local.identities import ROLE, like, several
 from sagegen.local.wire import Answer, Fault, not_emulated
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Policies:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self.grants = Grants()
+        self._identities = False  # whether there can be a role
 
     def check(self, role: str, request: Request, operation: str) -> None:
         """Refuse a call that the role's policies do not allow."""
@@ -83,24 +85,40 @@ class Policies:
             raise Fault("AccessDenied", text, 403)
 
     def allows(self, role: str, need: Need) -> bool:
-        """Whether a statement allows it and none denies it."""
-        return self.decision(role, need) == ALLOWED
+        """Whether a statement allows a call and none denies it; the statements that do count as used."""
+        decision, allowing = self._judge(role, need)
+        for policy, statement in allowing if decision == ALLOWED else ():
+            self.grants.note(_name(role), policy, statement, need.action, need.resource)
+        return decision == ALLOWED
 
     def decision(self, role: str, need: Need) -> str:
         """What IAM calls it: a statement allows it, one denies it, or none speaks of it."""
-        found = "implicitDeny"
-        for document in self._documents(role):
+        return self._judge(role, need)[0]
+
+    def _judge(self, role: str, need: Need) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+        """The decision, and (policy, statement) of what allows it."""
+        allowing = []
+        for policy, document in self._documents(role):
             for statement in several(document.get("Statement", [])):
                 if _matches(statement, need):
                     if statement["Effect"] == "Deny":
-                        return "explicitDeny"
-                    found = ALLOWED
-        return found
+                        return "explicitDeny", []
+                    allowing.append((policy, statement))
+        return (ALLOWED if allowing else "implicitDeny"), allowing
+
+    def unused(self) -> list[dict[str, Any]]:
+        """What roles were granted and never used, statement by statement."""
+        if not self._identities:
+            return []  # and moto's IAM need not be loaded
+        pages = self.cloud.client("iam").get_paginator("list_roles").paginate()
+        names = [role["RoleName"] for page in pages for role in page["Roles"]]
+        return self.grants.report({name: list(self._documents(name)) for name in names})
 
     def route(self, request: Request) -> Answer | None:
         """Answer iam:SimulatePrincipalPolicy, which moto does not have and SDK v3 asks before each job."""
         if request.service != "iam" or request.method != "POST":
             return None
+        self._identities = True
         form = dict(parse_qsl(request.reread().decode(errors="replace")))
         if form.get("Action") != SIMULATE:
             return None
@@ -108,9 +126,8 @@ class Policies:
         if other := {name.partition(".")[0] for name in form} - SIMULATED:
             raise not_emulated(f"{SIMULATE} with {', '.join(sorted(other))}")
         role = form.get("PolicySourceArn", "")
-        named = ROLE.fullmatch(role)
         try:
-            self.cloud.client("iam").get_role(RoleName=named[2] if named else role)
+            self.cloud.client("iam").get_role(RoleName=_name(role))
         except ClientError:
             raise Fault("NoSuchEntity", f"Role {role} does not exist or is not attachable.", 404) from None
         actions, resources = (
@@ -128,19 +145,28 @@ class Policies:
         text = f"<{SIMULATE}Response><{SIMULATE}Result>{results}</{SIMULATE}Result></{SIMULATE}Response>"
         return Answer(200, text.encode(), {"Content-Type": "text/xml"})
 
-    def _documents(self, role: str) -> Iterator[dict[str, Any]]:
-        iam = self.cloud.client("iam")
-        named = ROLE.fullmatch(role)
-        name = named[2] if named else role
+    def _documents(self, role: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(name, document) of each policy: of one that is attached, its ARN is the name."""
+        iam, name = self.cloud.client("iam"), _name(role)
         try:
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-                yield iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                self.grants.see(name, policy, document)
+                yield policy, document
             for one in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
                 arn = one["PolicyArn"]
                 version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-                yield iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+                found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+                self.grants.see(name, arn, found["Document"])
+                yield arn, found["Document"]
         except ClientError:
             return  # the role is gone, and allows nothing
+
+
+def _name(role: str) -> str:
+    """A role's name, also of its ARN."""
+    named = ROLE.fullmatch(role)
+    return named[2] if named else role
 
 
 def _matches(statement: Mapping[str, Any], need: Need) -> bool:
@@ -170,15 +196,6 @@ def _holds(operator: str, value: str | None, wanted: Any, unknown: bool) -> bool
     if operator in ("StringNotEquals", "StringNotLike", "ArnNotEquals", "ArnNotLike"):
         return value is None or not like(wanted, value)
     return unknown
-
-
-def like(patterns: Any, value: str, *, fold: bool = False) -> bool:
-    """Whether one of IAM's patterns, with * and ?, matches all of a value."""
-    for pattern in several(patterns):
-        rule = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-        if re.fullmatch(rule, value, re.DOTALL | (re.IGNORECASE if fold else 0)):
-            return True
-    return False
 
 
 def needs(cloud: Cloud, request: Request, operation: str) -> Iterator[Need]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -15,16 +16,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sagegen.engine import Engine, Lab
 from sagegen.errors import USAGE, SagegenError
+
+if TYPE_CHECKING:
+    from sagegen.local.front import Front
 
 DEFAULT_REGION = "us-east-1"
 #: Of what a client is told, what a COMMAND must not have inherited: each would lead it elsewhere.
 MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
               "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT",
               "AWS_USE_DUALSTACK_ENDPOINT")  # fmt: skip
+KEPT = (
+    "--state keeps S3's objects, images, roles, models, endpoint configurations and ended training jobs;"
+    " it does not keep endpoints, stacks, state machines, functions, builds, APIs, rules and other jobs"
+)
 COMMAND_GRACE = 10.0
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
@@ -89,14 +97,26 @@ def emulator(engine: Engine, options: Options) -> Iterator[dict[str, str]]:
         try:
             if state:
                 state.load()
+                if not options.json:
+                    print(f"sagegen: {KEPT}", file=sys.stderr, flush=True)
             yield cloud.environment
         finally:
             if state and state.loaded:
                 state.save()
+            _tell_unused(front, options.json)
             cloud.close()
             server.shutdown()
             server.server_close()
             account.close()
+
+
+def _tell_unused(front: Front, as_json: bool) -> None:
+    """One line at the end: what roles were granted and never used."""
+    from sagegen.local.grants import line
+
+    unused = front.policies.unused()
+    if told := json.dumps({"unused": unused}) if as_json else line(unused):
+        print(told, file=sys.stderr, flush=True)
 
 
 def announce(environment: dict[str, str]) -> None:

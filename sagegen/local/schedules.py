@@ -1,20 +1,9 @@
-"""Schedules of EventBridge: rules that start state machines and functions. moto keeps the rules."""
+"""When a schedule of EventBridge is due."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import re
-import sys
-import uuid
-from collections.abc import Mapping
-from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
-
-from sagegen.local.cloud import ACCOUNT, Cloud, now
-from sagegen.local.front import Request
-from sagegen.local.wire import Answer, Fault, not_emulated
 
 RATE = re.compile(r"rate\((\d+) (minute|minutes|hour|hours|day|days)\)")
 CRON = re.compile(r"cron\(((?:\S+ ){5}\S+)\)")
@@ -22,8 +11,6 @@ CRON = re.compile(r"cron\(((?:\S+ ){5}\S+)\)")
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (1, 7), (1970, 2199))
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-LOOK_SECONDS = 1.0
-TARGET = re.compile(r"arn:aws:(states|lambda):[^:]+:\d{12}:(stateMachine|function):[\w-]+")
 
 
 def due(expression: str, since: datetime.datetime, at: datetime.datetime) -> bool:
@@ -65,85 +52,3 @@ def _numbers(field: str, least: int, most: int) -> set[int]:
             raise ValueError(field)
         found |= set(range(first, last + 1, int(step or 1)))
     return found
-
-
-class Schedules:
-    """The rules of the account that have a schedule."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
-        self._since: dict[str, tuple[str, datetime.datetime]] = {}
-        self._looking = False
-
-    def route(self, request: Request) -> Answer | None:
-        """Judge rules and targets; moto keeps them."""
-        if request.service != "events":
-            return None
-        if request.call.operation == "PutRule":
-            given = json.loads(request.reread() or b"{}")
-            if expression := given.get("ScheduleExpression"):
-                try:
-                    due(expression, now(), now())
-                except ValueError:
-                    raise Fault("ValidationException", "Parameter ScheduleExpression is not valid.") from None
-                self._since[given["Name"]] = expression, now()
-                if not self._looking:
-                    self._looking = True
-                    self.cloud.begin(self._look)
-        elif request.call.operation == "PutTargets":
-            given = json.loads(request.reread() or b"{}")
-            if given.get("Rule") in self._since:
-                for target in given.get("Targets", ()):
-                    _judge(target)
-        return None
-
-    def _look(self) -> None:
-        while not self.cloud.pause(LOOK_SECONDS):
-            for name, (expression, since) in list(self._since.items()):
-                if due(expression, since, at := now()):
-                    self._since[name] = expression, at
-                    try:
-                        self._fire(name, at)
-                    except (ClientError, BotoCoreError) as error:  # AWS tells nobody, either
-                        if not self.cloud.closed:
-                            print(f"sagegen: the rule {name} started nothing: {error}", file=sys.stderr)
-
-    def _fire(self, name: str, at: datetime.datetime) -> None:
-        events = self.cloud.client("events")
-        try:
-            rule = events.describe_rule(Name=name)
-        except events.exceptions.ResourceNotFoundException:
-            del self._since[name]
-            return
-        if rule["State"] != "ENABLED":
-            return
-        event = {
-            "version": "0",
-            "id": str(uuid.uuid4()),
-            "detail-type": "Scheduled Event",
-            "source": "aws.events",
-            "account": ACCOUNT,
-            "time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
-            "region": self.cloud.region,
-            "resources": [rule["Arn"]],
-            "detail": {},
-        }
-        for target in events.list_targets_by_rule(Rule=name)["Targets"]:
-            text = target.get("Input") or json.dumps(event)
-            if ":stateMachine:" in target["Arn"]:
-                states = self.cloud.client("stepfunctions", target["RoleArn"])
-                states.start_execution(stateMachineArn=target["Arn"], input=text)
-            else:
-                functions = self.cloud.client("lambda")
-                functions.invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=text.encode())
-
-
-def _judge(target: Mapping[str, Any]) -> None:
-    """Refuse targets that would not be started."""
-    if not (parts := TARGET.fullmatch(target.get("Arn", ""))):
-        raise not_emulated(f"{target.get('Arn')} as target of a schedule")
-    if odd := target.keys() - {"Id", "Arn", "RoleArn", "Input"}:
-        raise not_emulated(f"{sorted(odd)[0]} of a target of a schedule")
-    if parts[1] == "states" and not target.get("RoleArn"):
-        text = f"RoleArn is required for target {target['Arn']}."
-        raise Fault("ValidationException", text)

@@ -17,7 +17,7 @@ from botocore.response import StreamingBody
 
 from sagegen.local.cloud import ACCOUNT, Cloud
 from sagegen.local.policies import Need, Policies
-from sagegen.local.resources import Unfit, fitted
+from sagegen.local.resources.kinds import Unfit, fitted
 from sagegen.local.states import Execution, Failure, Overdue, Stopped
 from sagegen.local.wire import Fault, model
 

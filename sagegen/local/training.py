@@ -97,6 +97,8 @@ class TrainingJob:
             self._fail("InternalServerError: the emulator was ended")
         except TROUBLE as error:
             self._fail(f"InternalServerError: the Docker engine failed: {error}")
+        except OSError as error:
+            self._fail(f"InternalServerError: sagegen local has no place for the job's files: {error}")
         except Exception as error:
             self._fail(f"InternalServerError: a defect of sagegen local: {error!r}")
             raise

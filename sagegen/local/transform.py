@@ -17,8 +17,9 @@ from sagegen.engine import SPOOL_BYTES, TROUBLE, Closed
 from sagegen.local import data
 from sagegen.local.cloud import Cloud, Records, listed, now
 from sagegen.local.front import named
-from sagegen.local.models import Models, Server, TimedOut, Trouble
+from sagegen.local.models import Models, containers, is_multi
 from sagegen.local.processing import Processing
+from sagegen.local.servers import Server, TimedOut, Trouble
 from sagegen.local.wire import Fault, Handler, invalid, not_emulated
 from sagegen.platform import limits, transform_environment
 from sagegen.platform.serving import STRATEGIES
@@ -43,6 +44,8 @@ class TransformJob:
         }
         #: Kept, for the model may be deleted meanwhile.
         self._model = models.records.get(given["ModelName"])
+        if is_multi(containers(self._model)[0]):
+            raise invalid("A transform job takes no model with Mode MultiModel")
         self.storage = cloud.storage(self._model.get("ExecutionRoleArn"))
 
     def stop(self) -> None:
@@ -67,6 +70,8 @@ class TransformJob:
             reason = "InternalServerError: the emulator was ended"
         except TROUBLE as error:
             reason = f"InternalServerError: the Docker engine failed: {error}"
+        except OSError as error:
+            reason = f"InternalServerError: sagegen local has no place for the job's files: {error}"
         except Exception as error:
             reason = f"InternalServerError: a defect of sagegen local: {error!r}"
             raise

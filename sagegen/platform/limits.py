@@ -20,3 +20,5 @@ TRANSFORM_PAYLOAD_MEGABYTES = 6
 HEADER_CHARACTERS = 1024  # S-25
 ERROR_BYTES = 2048  # S-28
 FAILURE_CHARACTERS = 1024  # T-51
+API = 29.0  # an integration of API Gateway; its developer guide, "Quotas"
+API_BYTES = 10 * 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import uuid
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from emulators import BUCKET, SAGEGEN, STATEMENTS, TRUST, Emulator, left
+from emulators import SAGEGEN, Emulator, left, prepared
 from helpers import BASE_IMAGE
 
 
@@ -36,12 +35,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
             stderr=calls,
             text=True,
         )
-        found = Emulator(process, log)
-        document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
-        found.client("iam").create_role(RoleName="sagemaker", AssumeRolePolicyDocument=document)
-        policy = json.dumps({"Version": "2012-10-17", "Statement": STATEMENTS})
-        found.client("iam").put_role_policy(RoleName="sagemaker", PolicyName="all", PolicyDocument=policy)
-        found.client("s3").create_bucket(Bucket=BUCKET)
+        found = prepared(Emulator(process, log))
         yield found
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130

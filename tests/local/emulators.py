@@ -95,6 +95,16 @@ class Emulator:
         return lines
 
 
+def prepared(found: Emulator) -> Emulator:
+    """An emulator that has one role and one bucket now."""
+    document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
+    found.client("iam").create_role(RoleName="sagemaker", AssumeRolePolicyDocument=document)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": STATEMENTS})
+    found.client("iam").put_role_policy(RoleName="sagemaker", PolicyName="all", PolicyDocument=policy)
+    found.client("s3").create_bucket(Bucket=BUCKET)
+    return found
+
+
 def wait(ask: Callable[[], Any], seconds: float = 60) -> Any:
     """The first true answer."""
     deadline = time.monotonic() + seconds
@@ -146,8 +156,9 @@ def role(local: Emulator, name: str, service: str, *allowed: str) -> str:
 
 #: A function that does what its event says, and one behind an API.
 CODE = """
-import json, os, time, boto3
+import json, os, subprocess, time, boto3
 count = 0
+tries = {}
 
 def handler(event, context):
     global count
@@ -155,6 +166,14 @@ def handler(event, context):
     what = event.get("what")
     if what == "fail":
         raise ValueError("it is wrong")
+    if what == "fail twice":
+        tried = tries[context.aws_request_id] = tries.get(context.aws_request_id, 0) + 1
+        print("try", tried)
+        if tried < 3:
+            raise ValueError("it is not the third time")
+    if what == "fork":
+        while True:
+            subprocess.Popen(["sleep", event["seconds"]])
     if what == "sleep":
         time.sleep(event["seconds"])
     if what == "exit":
@@ -167,13 +186,25 @@ def handler(event, context):
 
 def proxy(event, context):
     if event["path"].endswith("/slow"):
-        time.sleep(30)
+        time.sleep(2)
+        print("slow is done")
     if event["path"].endswith("/odd"):
         return "no answer"
     told = {"body": event["body"], "path": event["pathParameters"], "query": event["queryStringParameters"],
             "kind": event["headers"]["Content-Type"], "binary": event["isBase64Encoded"]}
     return {"statusCode": 201, "headers": {"X-Mine": "yes"}, "body": json.dumps(told)}
 """
+
+
+def artifact(**files: str) -> bytes:
+    """A model.tar.gz."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
 
 
 def zipped(text: str) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +14,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, CODE, Emulator, role, zipped
+from emulators import ACCOUNT, CODE, Emulator, role, wait, zipped
+
+from sagegen.local.lambdas import Lambda
+from sagegen.local.wire import Fault
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/function"
 
@@ -46,9 +49,47 @@ def test_a_function_runs_with_its_own_variables_and_logs(local: Emulator, functi
     assert not {"SAGEGEN_BASE_IMAGE", "AWS_PROFILE", "USER"} & set(second["keys"])
     tail = functions.invoke(FunctionName="f", LogType="Tail", Payload=b"{}")
     assert "LogResult" in tail
-    time.sleep(0.6)
+    lines = wait(lambda: [] if "seen print" not in (found := local.logged("/aws/lambda/f")) else found)
+    assert any(line.startswith("REPORT RequestId: ") for line in lines)
+
+
+def test_an_asynchronous_call_that_fails_is_tried_three_times(local: Emulator, functions: Any) -> None:
+    event = json.dumps({"what": "fail twice"})
+    answer = functions.invoke(FunctionName="f", InvocationType="Event", Payload=event)
+    assert answer["StatusCode"] == 202
+    wait(lambda: "seen fail twice" in local.logged("/aws/lambda/f"))
     lines = local.logged("/aws/lambda/f")
-    assert "seen print" in lines and any(line.startswith("REPORT RequestId: ") for line in lines)
+    assert [line for line in lines if line.startswith("try ")] == ["try 1", "try 2", "try 3"]
+
+
+class Failing:
+    """A function whose answers are given."""
+
+    name = "f"
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = iter(answers)
+
+    def invoke(self, event: Any, identity: str) -> Any:
+        answer = next(self.answers)
+        if isinstance(answer, Fault):
+            raise answer
+        return answer, b"", []
+
+
+@pytest.mark.parametrize(
+    "answers, closed",
+    [
+        (["Unhandled"] * 3, False),
+        ([Fault("TooManyRequestsException", "Rate Exceeded.", 429)] * 5 + [None], False),
+        (["Unhandled"], True),
+    ],
+)
+def test_tries_of_an_asynchronous_call_end(answers: list[Any], closed: bool) -> None:
+    function, found = Failing(*answers), Lambda(SimpleNamespace(pause=lambda _: closed), None)  # type: ignore[arg-type]
+    found.functions["f"] = function  # type: ignore[assignment]
+    found.later(function, {})  # type: ignore[arg-type]
+    assert next(function.answers, "none left") == "none left"
 
 
 def test_errors_of_a_function_are_told_and_not_hidden(functions: Any) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import subprocess
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,21 +14,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError, WaiterError
-from emulators import BUCKET, ROLE, Emulator, wait
+from emulators import BUCKET, ROLE, Emulator, artifact, wait
 
 FAST = {"Delay": 1, "MaxAttempts": 90}
 NUMBER = itertools.count()
-
-
-def artifact(**files: str) -> bytes:
-    """A model.tar.gz."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return buffer.getvalue()
 
 
 class Account:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulators import ACCOUNT, CODE, ROLE, Emulator, request, role, wait, zipped
+from emulators import ACCOUNT, BUCKET, CODE, ROLE, Emulator, request, role, wait, zipped
 
 FLOW = f"arn:aws:iam::{ACCOUNT}:role/flow"
 TRAIN = "arn:aws:states:::sagemaker:createTrainingJob.sync"
@@ -260,6 +260,46 @@ def test_functions_are_retried_and_their_errors_caught_by_name(local: Emulator, 
     found = run({"First": {**task, "TimeoutSeconds": 1}}, {"what": "sleep", "seconds": 2})
     assert (found["status"], found["error"]) == ("FAILED", "States.Timeout")
     local.client("lambda").delete_function(FunctionName="task")
+
+
+def test_machines_wait_for_transform_and_tuning_jobs(local: Emulator, image: str, run: Run) -> None:
+    local.put(flow__in__rows="a\nb\n")
+    local.client("sagemaker").create_model(ModelName="flow", PrimaryContainer={"Image": image})
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/flow/in"}
+    transform = {
+        "TransformJobName": "flow",
+        "ModelName": "flow",
+        "TransformInput": {"DataSource": {"S3DataSource": source}, "SplitType": "None"},
+        "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/flow/out"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    metric = {"Name": "score", "Regex": "rate=([0-9.]+)"}
+    job = request(image, "x", algorithm={"MetricDefinitions": [metric]})
+    del job["TrainingJobName"]
+    tuning = {
+        "HyperParameterTuningJobName": "flow",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Grid",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
+            "ResourceLimits": {"MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "rate", "Values": ["0.25"]}]},
+        },
+        "TrainingJobDefinition": job,
+    }
+    both = [
+        {"StartAt": "One", "States": {"One": {**task(f"sagemaker:{name}.sync"), "Parameters": given}}}
+        for name, given in (("createTransformJob", transform), ("createHyperParameterTuningJob", tuning))
+    ]
+    found = run({"First": {"Type": "Parallel", "Branches": both, "End": True}})
+    assert found["status"] == "SUCCEEDED", found
+    transformed, tuned = found["output"]
+    assert transformed["TransformJobStatus"] == "Completed"
+    assert local.get(f"s3://{BUCKET}/flow/out/rows.out") == b"A\nB\n"
+    assert tuned["BestTrainingJob"]["TunedHyperParameters"] == {"rate": "0.25"}
+    failing = {**transform, "TransformJobName": "flow-failing", "ModelName": "flow"}
+    local.put(flow__in__rows="status 400 no")
+    found = run({"First": {**task("sagemaker:createTransformJob.sync"), "Parameters": failing}})
+    assert (found["status"], found["error"]) == ("FAILED", "States.TaskFailed")
 
 
 def test_a_task_may_do_what_its_role_may(local: Emulator, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,11 @@ def role(local: Emulator, statements: list[dict[str, Any]], *trust: dict[str, An
 
 def acting(local: Emulator, statements: list[dict[str, Any]]) -> Callable[[str], Any]:
     """Clients of somebody who has taken a role with these statements."""
-    arn = role(local, statements, ANYONE)
+    return assumed(local, role(local, statements, ANYONE))
+
+
+def assumed(local: Emulator, arn: str) -> Callable[[str], Any]:
+    """Clients of somebody who has taken a role."""
     got = local.client("sts").assume_role(RoleArn=arn, RoleSessionName="me")["Credentials"]
     session = boto3.session.Session(
         got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"], "us-east-1"
@@ -99,3 +104,32 @@ def test_a_simulation_says_what_a_role_may_do_as_its_calls_would(local: Emulator
         iam.simulate_principal_policy(PolicySourceArn=arn + "x", ActionNames=["s3:GetObject"])
     with pytest.raises(ClientError, match="not emulated: SimulatePrincipalPolicy with CallerArn"):
         iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["s3:GetObject"], CallerArn=arn)
+
+
+def test_what_a_role_never_used_is_told_statement_by_statement(local: Emulator) -> None:
+    place = f"arn:aws:s3:::{BUCKET}"
+    statements = [
+        {"Effect": "Allow", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": [f"{place}/in/*"]},
+        {"Effect": "Allow", "Action": "s3:L*", "Resource": [place, "arn:aws:s3:::another"]},
+        {"Sid": "Pull", "Effect": "Allow", "Action": "ecr:BatchGetImage", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"{place}/in/not"},
+    ]
+    arn = role(local, statements, ANYONE)
+    name = arn.rpartition("/")[2]
+    page = lambda path: urllib.request.urlopen(local.exports["AWS_ENDPOINT_URL"] + path).read().decode()  # noqa: E731
+    report = lambda: [one for one in json.loads(page("/unused.json"))["unused"] if one["role"] == name]  # noqa: E731
+    assert [one["unused"] for one in report()] == [["s3:PutObject", "s3:DeleteObject"], ["s3:L*"]]
+    s3 = assumed(local, arn)("s3")
+    s3.put_object(Bucket=BUCKET, Key="in/x", Body=b"")
+    s3.list_objects_v2(Bucket=BUCKET)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket=BUCKET, Key="in/not", Body=b"")
+    first, second = report()
+    assert (first["unused"], first["resources"], first["wide"]) == (["s3:DeleteObject"], [], {})
+    assert (second["unused"], second["resources"]) == ([], ["arn:aws:s3:::another"])
+    assert second["wide"] == {"s3:L*": ["s3:ListBucket"]}
+    assert "s3:DeleteObject" in page("/").partition("Granted and never used")[2]
+    iam = local.client("iam")
+    iam.delete_role_policy(RoleName=name, PolicyName="own")
+    iam.delete_role(RoleName=name)
+    assert report() == [first, second]

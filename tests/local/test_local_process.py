@@ -155,6 +155,7 @@ def test_a_state_is_there_again_in_the_next_run(image: str, tmp_path: Path) -> N
     folder, python = str(tmp_path / "state"), [sys.executable, "-c"]
     done = run("--state", folder, "--", *python, KEEP, image, json.dumps({"Statement": [TRUST]}))
     assert done.returncode == 0, done.stderr
+    assert "it does not keep endpoints, stacks, state machines" in done.stderr.splitlines()[0]
     done = run("--state", folder, "--", *python, LOOK)
     assert done.stdout.split() == ["content", "text/csv", "sagemaker", "kept", "kept"], done.stderr
     (tmp_path / "mine").mkdir()
@@ -179,3 +180,22 @@ def test_what_a_killed_emulator_left_is_removed_by_the_next_one(image: str) -> N
     assert left(process.pid)
     assert run("--", "true").returncode == 0
     assert left(process.pid) == ""
+
+
+GRANTED = """
+import json, boto3
+allow = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "*"}
+iam = boto3.client("iam")
+iam.create_role(RoleName="writer", AssumeRolePolicyDocument="{}")
+iam.put_role_policy(RoleName="writer", PolicyName="p",
+                    PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+"""
+
+
+def test_what_was_granted_and_never_used_is_the_last_line() -> None:
+    script = [sys.executable, "-c", GRANTED]
+    told = run("--", *script).stderr.splitlines()
+    assert told[-1] == "sagegen: granted and never used: writer: s3:GetObject, s3:PutObject"
+    told = run("--json", "--", *script).stderr.splitlines()
+    (one,) = json.loads(told[-1])["unused"]
+    assert (one["role"], one["unused"]) == ("writer", ["s3:GetObject", "s3:PutObject"])
