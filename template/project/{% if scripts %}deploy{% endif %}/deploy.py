@@ -17,7 +17,7 @@ def run(aws: Aws, args: Namespace) -> str:
     config, variants = config_of(aws, model)
     alarming = alarms.requests(aws)
     _check(aws, container, config, variants, alarming)
-    found = aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus") or endpoint(aws)
+    found = settled(aws)
     if found and f"endpoint {name}" not in aws.ledger.entries:
         raise Refusal(
             f"an endpoint {name} exists, and is not from here – change name in deploy/settings.toml"
@@ -47,6 +47,12 @@ def run(aws: Aws, args: Namespace) -> str:
 
 def endpoint(aws: Aws) -> Any:
     return aws.ask("sagemaker", "describe_endpoint", EndpointName=aws.settings["name"])
+
+
+def settled(aws: Aws) -> Any:
+    """The endpoint as soon as nothing changes it any more; None if there is none."""
+    what = f"endpoint {aws.settings['name']}"
+    return aws.wait(what, lambda: endpoint(aws), "EndpointStatus") or endpoint(aws)
 
 
 def serves(found: Any, config: str) -> bool:
@@ -121,14 +127,14 @@ def switch(aws: Aws, config: str) -> Any:
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in alarms.requests(aws)]},
         }
     aws.change("sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **more)
-    return aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    return settled(aws)
 
 
 def remove(aws: Aws) -> None:
     """Delete the endpoint and wait until it is gone."""
     name = aws.settings["name"]
     aws.change("sagemaker", "delete_endpoint", EndpointName=name)
-    aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    settled(aws)
     aws.ledger.forget(f"endpoint {name}")
 
 
@@ -147,7 +153,7 @@ def _create(aws: Aws, config: str) -> None:
     group = f"/aws/sagemaker/Endpoints/{name}"
     aws.ledger.begin(f"log group {group}", "logs", "delete_log_group", {"logGroupName": group})
     aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
-    aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    settled(aws)
 
 
 def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:

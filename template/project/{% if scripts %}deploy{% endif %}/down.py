@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deploy.calls import UNDO, Aws
-from deploy.deploy import endpoint
+from deploy.deploy import settled
 from deploy.settings import Refusal
 
 ORDER = [undo for undo, _ in UNDO.values()]
@@ -50,7 +50,7 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
             aws.ask("s3", operation, Bucket=request["Bucket"], Delete={"Objects": keys[start : start + 1000]})
         return ""
     if operation == "delete_endpoint":
-        aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")  # it cannot be deleted while it changes
+        settled(aws)  # it cannot be deleted while it changes
     if operation == "delete_stack" and (reason := _in_use(aws)):
         return reason
     try:
@@ -60,7 +60,7 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
         if not operation.startswith("stop_") or not isinstance(refusal.__cause__, ClientError):
             raise
     if operation == "delete_endpoint":
-        aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")
+        settled(aws)
     if operation == "delete_stack":
         return _stack_is_gone(aws, request["StackName"])
     return _stopped(aws, operation, request) if operation.startswith("stop_") else ""

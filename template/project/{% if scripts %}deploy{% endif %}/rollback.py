@@ -3,16 +3,17 @@
 from argparse import Namespace
 
 from deploy.calls import Aws
-from deploy.deploy import endpoint, serves, switch
+from deploy.deploy import serves, settled, switch
 from deploy.settings import Refusal
 
 
 def run(aws: Aws, args: Namespace) -> str:
     """Update the endpoint to the configuration that was proven before the present one."""
     history = aws.ledger.facts.get("history", [])
-    if len(history) < 2 or not endpoint(aws):
+    if len(history) < 2 or not (found := settled(aws)):
         raise Refusal("there is nothing to go back to: no model was deployed before this one – 'make status'")
-    found = switch(aws, history[-2])
+    if not serves(found, history[-2]):
+        found = switch(aws, history[-2])
     if not aws.dry_run and not serves(found, history[-2]):
         raise Refusal(f"going back failed: {(found or {}).get('FailureReason', 'it is gone')} – 'make logs'")
     aws.ledger.note(history=history[:-1])
