@@ -77,7 +77,9 @@ def test_a_verb_that_is_interrupted_at_any_call_goes_on(local: Emulator, tmp_pat
 def test_a_request_to_an_asynchronous_endpoint_goes_on_and_down_leaves_nothing(
     local: Emulator, tmp_path: Path
 ) -> None:
-    repository = Tiny(tmp_path / "repository", local.environment, project_name="penguins-async", hosting="async")
+    repository = Tiny(
+        tmp_path / "repository", local.environment, project_name="penguins-async", hosting="async"
+    )
     with Verbs(repository) as verbs:
         for verb in ("up", "upload", "train", "deploy"):
             verbs.done(verb, "--yes")

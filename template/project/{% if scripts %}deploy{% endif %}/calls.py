@@ -18,16 +18,19 @@ from botocore.validate import ParamValidator
 
 from deploy.settings import ROOT, Refusal
 
-#: What the code of an error means, and the way out.
+#: What code and message of an error mean, and the way out.
 WAYS_OUT = {
-    r"Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
+    r"^Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
     r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure":
-        "AWS does not know these keys: run 'aws configure' or 'aws sso login', or set AWS_PROFILE",
-    r"^403$": "this bucket is another account's: name your own in deploy/settings.toml",
+        "AWS does not know these keys in this region: run 'aws configure' or 'aws sso login', set AWS_PROFILE, "
+        "or enable the region for your account",
+    r"^403 ": "this bucket is another account's: name your own in deploy/settings.toml",
     r"AccessDenied|Unauthorized|NotAuthorized": "ask your administrator for this right",
     r"LimitExceeded|Quota": "ask for more in Service Quotas, or change the instances in deploy/settings.toml",
     r"NoSuchBucket": "run 'make up', or name your bucket in deploy/settings.toml",
     r"Throttl|TooManyRequests": "AWS asks for patience: run this again in a minute",
+    r"lready exist": "use another name in deploy/settings.toml",
+    r"in-progress|(?i:cannot update|in progress)": "something else changes it: 'make status' says what it does",
 }  # fmt: skip
 MISSING = r"NotFound|NoSuch|^404|(?i:not found|could not find|not exist)"
 TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
@@ -58,7 +61,10 @@ class Aws:
     def __init__(self, settings: dict[str, Any], dry_run: bool = False, yes: bool = False) -> None:
         self.settings, self.dry_run, self.yes = settings, dry_run, yes
         self.region: str = settings["region"]
-        self._session = boto3.Session(region_name=self.region)
+        try:
+            self._session = boto3.Session(region_name=self.region)
+        except exceptions.BotoCoreError as error:  # AWS_PROFILE, or ~/.aws/config
+            raise Refusal(f"{error} – run 'aws configure', or set AWS_PROFILE") from error
         known = [r for p in self._session.get_available_partitions()
                  for r in self._session.get_available_regions("sagemaker", p)]  # fmt: skip
         if self.region not in known:
@@ -156,8 +162,7 @@ class Aws:
             return getattr(self.client(service), operation)(**request)
         except exceptions.ClientError as error:
             code, message = (str(error.response["Error"].get(key, "")) for key in ("Code", "Message"))
-            way = next((way for sign, way in WAYS_OUT.items() if re.search(sign, code)), "")
-            way = way or ("use another name in deploy/settings.toml" if "lready exist" in message else "")
+            way = next((way for sign, way in WAYS_OUT.items() if re.search(sign, f"{code} {message}")), "")
             said = " ".join(f"{operation}: {message or code}".split()).rstrip(".")
             raise Refusal(said + (f" – {way}" if way else f" ({code})")) from error
         except exceptions.BotoCoreError as error:
@@ -216,15 +221,11 @@ class Aws:
         """Send a file to the bucket, in parts if it is large; its URI."""
         more = self.complete("s3", "put_object", {"Bucket": self.bucket, "Key": key})
         if self.dry_run:
-            print(f"s3.upload_file  # {file}\n{json.dumps(more, indent=2)}")
+            print(f"s3.upload_fileobj  # {file}\n{json.dumps(more, indent=2)}")
         else:
-            extra = {name: value for name, value in more.items() if name not in ("Bucket", "Key")}
-            try:
-                self.client("s3").upload_file(str(file), self.bucket, key, ExtraArgs=extra)
-            except boto3.exceptions.S3UploadFailedError as error:
-                raise Refusal(
-                    f"{error} – run 'make up', or name your bucket in deploy/settings.toml"
-                ) from error
+            place = {name: more.pop(name) for name in ("Bucket", "Key")}
+            with file.open("rb") as body:
+                self._send("s3", "upload_fileobj", {"Fileobj": body, **place, "ExtraArgs": more})
         return f"s3://{self.bucket}/{key}"
 
     def own_prefix(self, prefix: str) -> str:
@@ -301,7 +302,10 @@ class Ledger:
 
     def __init__(self, file: Path, frozen: bool) -> None:
         self._file, self._frozen = file, frozen
-        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except ValueError as error:  # a merge that is not finished
+            raise Refusal(f"the ledger deploy/ledger/{file.name} is not JSON: {error} – git checkout it") from None
         self.facts: dict[str, Any] = found.get("facts", {})
         self.entries: dict[str, dict[str, Any]] = found.get("entries", {})
 

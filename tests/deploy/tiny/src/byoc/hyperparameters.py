@@ -1,1 +1,1 @@
-print("{\"ParameterRanges\": {}}")
+print('{"ParameterRanges": {}}')

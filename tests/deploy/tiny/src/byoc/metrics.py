@@ -1,1 +1,1 @@
-print("[{\"Name\": \"test_accuracy\", \"Regex\": \"test_accuracy=([0-9.]+)\"}]")
+print('[{"Name": "test_accuracy", "Regex": "test_accuracy=([0-9.]+)"}]')
