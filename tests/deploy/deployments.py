@@ -18,8 +18,8 @@ from helpers import BASE_IMAGE, ROOT
 from sagegen.render import render
 
 sys.path[:0] = [str(ROOT / "tests/local"), str(ROOT / "tests/pipeline")]
-from accounts import emulator
-from emulators import Emulator
+from accounts import emulator  # noqa: E402
+from emulators import Emulator  # noqa: E402
 
 #: Nobody's keys, nobody's settings: what a test gives is all that boto3 finds.
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
@@ -45,6 +45,14 @@ class Repository:
             text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
             assert count == 1, key
         self.settings.write_text(text)
+
+    def hosting(self, **values: str) -> None:
+        """The same in the section [hosting], whose keys another section has too."""
+        head, section, text = self.settings.read_text().partition("[hosting]\n")
+        text, section, tail = text.partition("[scale]")
+        for key, value in values.items():
+            text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+        self.settings.write_text(f"{head}[hosting]\n{text}{section}{tail}")
 
     def start(self, verb: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "deploy", verb, *arguments]
@@ -117,7 +125,7 @@ class Verbs:
 
 
 class Tiny(Repository):
-    """A repository whose image is a hundred lines on a bare Python, so that only what surrounds it takes time.
+    """A repository whose image is a bare Python with a server of 30 lines.
 
     Its model answers every request with the hyperparameter `answer`.
     """

@@ -66,7 +66,6 @@ def test_a_verb_that_is_interrupted_at_any_call_goes_on(local: Emulator, tmp_pat
         survived(verbs, sign, "rollback")
         assert serving(local, name) == first
         survived(verbs, sign, "scale")
-        assert [entry for entry in ledger(repository).values() if entry["state"] != "made"] == []
         sagemaker = local.client("sagemaker")
         assert len(sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"]) == 3
         assert len(sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"]) == 1

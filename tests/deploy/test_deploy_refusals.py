@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from deployments import BARE, Repository, Verbs
 
 VERBS = ("up", "upload", "train", "tune", "deploy", "invoke", "transform", "async", "scale", "status", "logs",
@@ -35,7 +36,6 @@ SERVING = {
 }
 ENDPOINT = {
     "endpoint penguins": {
-        "state": "made",
         "undo": ["sagemaker", "delete_endpoint", {"EndpointName": "penguins"}],
     }
 }
@@ -107,13 +107,13 @@ def test_keys_that_aws_refuses_are_one_line_with_the_way_out(verbs: Verbs, code:
         ("train", {"CreateTrainingJob": DENIED}, "ask your administrator"),
         ("tune", {"CreateHyperParameterTuningJob": QUOTA}, "ask for more in Service Quotas"),
         ("deploy", {"CreateModel": DENIED}, "ask your administrator"),
-        ("deploy", {"CreateModel": ["ValidationException", "Could not access model data"]}, "Could not access"),
+        ("deploy", {"CreateModel": ["ValidationException", "Could not access it"]}, "Could not access it"),
         ("deploy", {"CreateEndpoint": QUOTA}, "ask for more in Service Quotas"),
         ("deploy", {"DescribeEndpoint": SERVING}, "is not from here – change name"),
-        ("invoke", {"InvokeEndpoint": ["ValidationError", "Endpoint penguins not found."]}, "'make deploy', 'make status'"),
+        ("invoke", {"InvokeEndpoint": ["ValidationError", "Endpoint penguins not found."]}, "'make deploy'"),
         ("transform", {"CreateTransformJob": QUOTA}, "ask for more in Service Quotas"),
         ("transform", {"PutObject": ["AccessDenied", "Access Denied"]}, "ask your administrator"),
-        ("transform", {"PutObject": ["NoSuchBucket", "No such bucket"]}, "run 'make up', or name your bucket"),
+        ("transform", {"PutObject": ["NoSuchBucket", "No such bucket"]}, "run 'make up', or name"),
         ("async", {"InvokeEndpointAsync": DENIED}, "ask your administrator"),
         ("scale", {}, "there is no endpoint penguins – 'make deploy' first"),
         ("scale", {"DescribeEndpoint": SERVING, "RegisterScalableTarget": DENIED}, "ask your administrator"),
@@ -127,8 +127,9 @@ def test_what_aws_refuses_is_one_line_with_the_way_out_and_not_in_the_ledger(
     sent = {"GetCallerIdentity": ME, **answers}
     assert says in verbs.refused(verb, "--yes", answers=sent)
     entries = json.loads(ledger.read_text())["entries"]
-    asked = [what for what, entry in entries.items() if entry["state"] != "made" and "log group" not in what]
-    assert asked == [], "down would remove what was never made"
+    for refused in answers:
+        words = xform_name(refused).partition("_")[2].replace("_", " ")
+        assert not [what for what in entries if what.startswith(f"{words} penguins")]
 
 
 @pytest.mark.parametrize("status", ["Updating", "Failed"])
@@ -140,6 +141,48 @@ def test_an_endpoint_that_cannot_be_updated_is_one_line(verbs: Verbs, ledger: Pa
     for verb in ("deploy", "rollback"):
         assert "something else changes it: 'make status'" in verbs.refused(verb, "--yes", answers=sent)
     assert "endpoint penguins" in json.loads(ledger.read_text())["entries"]
+
+
+def test_a_first_endpoint_that_fails_is_deleted_and_the_usual_reasons_are_tried_here(
+    verbs: Verbs, ledger: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sagegen").write_text('#!/bin/sh\necho "tried: $*"\n')
+    (tmp_path / "sagegen").chmod(0o755)
+    kept = verbs.repository.environment
+    reason = "The primary container for production variant main did not pass the ping health check."
+    failed = {**SERVING, "EndpointStatus": "Failed", "FailureReason": reason}
+    missing = ["ValidationException", 'Could not find endpoint "penguins".']
+    sent = {"GetCallerIdentity": ME, "DescribeEndpoint": [missing, missing, failed, failed, missing]}
+    for path, tried in (
+        (f"{tmp_path}:{kept['PATH']}", f"tried: check {IMAGE}"),
+        ("/", "sagegen is not installed"),
+    ):
+        verbs.repository.environment = {**kept, "PATH": path}
+        code, out, err, _ = verbs.run("deploy", "--yes", answers=sent)
+        verbs.repository.environment = kept
+        assert code == 1 and reason in err and "the endpoint is deleted" in err, err
+        assert f"sagegen check {IMAGE} " in out and "--rule S-13" in out and tried in out, out
+        assert "endpoint penguins" not in json.loads(ledger.read_text())["entries"]
+
+
+def test_an_endpoint_that_scales_keeps_its_instances_but_not_the_old_capture(
+    verbs: Verbs, ledger: Path
+) -> None:
+    undo = ["application-autoscaling", "deregister_scalable_target", {}]
+    target = {"scalable target endpoint/penguins/variant/main": {"undo": undo}}
+    ledger.write_text(json.dumps({"facts": FACTS, "entries": {**ENDPOINT, **target}}))
+    serving = {"ProductionVariants": [{"InstanceType": "ml.m5.large"}]}
+    sent: dict[str, Any] = {
+        "GetCallerIdentity": ME,
+        "DescribeEndpoint": SERVING,
+        "DescribeEndpointConfig": serving,
+    }
+    said = verbs.done("deploy", "--dry-run", answers=sent)
+    assert '"RetainAllVariantProperties": true' in said and '"DataCaptureConfig"' in said
+    assert "deregister_scalable_target" not in said
+    larger = {"ProductionVariants": [{"InstanceType": "ml.m5.xlarge"}]}
+    sent["DescribeEndpointConfig"] = [serving, serving, larger]
+    assert "deregister_scalable_target" in verbs.done("deploy", "--dry-run", answers=sent)
 
 
 def test_a_stack_or_bucket_of_somebody_elses_is_left_alone(verbs: Verbs) -> None:

@@ -1,11 +1,11 @@
-"""Runs the verbs of the repository in this folder, each in a fork: to import boto3 takes longer than a verb does.
+"""Runs the verbs of the repository in this folder, each in a fork: boto3's import takes longer than a verb.
 
 Each line of stdin is an order: `arguments`, `environment`, and
 
-- `answers`: {operation: what AWS answers}, `[code, message]` for an error. With it nothing is sent: what is not named
-  does not exist, and each change succeeds;
-- `hit`: `[signal, "before" or "after", [operations]]`: the process gets the signal at its first call that changes
-  something and is none of these. A push of the image counts as a call.
+- `answers`: {operation: what AWS answers}, `[code, message]` for an error, a list of these for one after the
+  other. With it nothing is sent: what is not named does not exist, and each change succeeds;
+- `hit`: `[signal, "before" or "after", [operations]]`: the process gets the signal at its first call that
+  changes something and is none of these. A push of the image counts as a call.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Hooks:
             return None
         default: Any = {} if self.changes(model.name) else MISSING
         answer = self.answers.get(model.name, default)
+        if isinstance(answer, list) and not isinstance(answer[0], str):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, dict):
             meta = {"ResponseMetadata": {"HTTPStatusCode": 200}}
             return AWSResponse("", 200, {}, None), {**answer, **meta}

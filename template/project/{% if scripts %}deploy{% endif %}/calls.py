@@ -152,8 +152,6 @@ class Aws:
             if new and isinstance(refusal.__cause__, exceptions.ClientError):
                 self.ledger.forget(what)  # AWS refused: nothing was made
             raise
-        if undo:
-            self.ledger.made(what)
         print(f"{operation.partition('_')[0]:8}  {what}")
         return answer
 
@@ -233,7 +231,6 @@ class Aws:
         uri = f"s3://{self.bucket}/{prefix}"
         removal = {"Bucket": self.bucket, "Prefix": prefix}
         self.ledger.begin(f"objects {uri}", "s3", "delete_objects", removal)
-        self.ledger.made(f"objects {uri}")
         return uri
 
     def keys(self, prefix: str, bucket: str = "") -> dict[str, int]:
@@ -259,6 +256,15 @@ class Aws:
                 return answer
             time.sleep(self.settings["poll_seconds"])
         return None
+
+    def endpoint(self) -> Any:
+        """What AWS says of the endpoint; None if there is none."""
+        return self.ask("sagemaker", "describe_endpoint", EndpointName=self.settings["name"])
+
+    def settled_endpoint(self) -> Any:
+        """The same, as soon as nothing changes it any more."""
+        what = f"endpoint {self.settings['name']}"
+        return self.wait(what, self.endpoint, "EndpointStatus") or self.endpoint()
 
     def confirm(self, instance: str, count: int, what: str) -> None:
         """Say what an hour costs, and ask. Raises Refusal unless the answer is yes."""
@@ -313,13 +319,9 @@ class Ledger:
         """Write down what is about to be made; whether it is new."""
         new = what not in self.entries
         if new:
-            self.entries[what] = {"state": "asked for", "undo": [service, operation, request]}
+            self.entries[what] = {"undo": [service, operation, request]}
             self.save()
         return new
-
-    def made(self, what: str) -> None:
-        self.entries[what]["state"] = "made"
-        self.save()
 
     def forget(self, what: str) -> None:
         self.entries.pop(what, None)
