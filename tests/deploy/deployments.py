@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,6 +88,10 @@ class Repository:
         return [(operation.partition(".")[2], json.loads(request)) for operation, request in shown]
 
 
+#: Whoever kills the process may do so before a call too; Ctrl-C would show the same.
+MOMENTS = {signal.SIGINT: ("after",), signal.SIGKILL: ("before", "after")}
+
+
 class Verbs:
     """The verbs of a repository in a process that is warm: see verbs.py."""
 
@@ -122,6 +128,19 @@ class Verbs:
         assert code == 1, f"{arguments}: {out}{err}"
         assert err.startswith(f"deploy {arguments[0]}: ") and err.count("\n") == 1, err
         return err
+
+    def survive(self, sign: signal.Signals, *arguments: str, ends: int = 0) -> str:
+        """Hit a verb at its first call of each kind, until a run comes to its end; what that one said."""
+        hit: dict[str, list[str]] = {when: [] for when in MOMENTS[sign]}
+        for when in itertools.cycle(hit):
+            code, out, err, at = self.run(*arguments, "--yes", hit=[sign, when, hit[when]])
+            if not at:
+                assert code == ends, f"{arguments}: {out}{err}"
+                assert hit["after"], f"{arguments} was never hit"
+                return out + err
+            assert code == (130 if sign == signal.SIGINT else -sign), f"{arguments} at {at}: {out}{err}"
+            hit[when].append(at)
+        raise AssertionError
 
 
 class Tiny(Repository):
@@ -176,3 +195,8 @@ def leftovers(local: Emulator, name: str) -> dict[str, Any]:
     }
     of = {kind: [one for one in every if name in str(one)] for kind, every in found.items()}
     return {kind: every for kind, every in of.items() if every}
+
+
+def ledger(repository: Repository) -> dict[str, Any]:
+    (file,) = repository.folder.glob("deploy/ledger/*.json")
+    return json.loads(file.read_text())  # type: ignore[no-any-return]

@@ -85,7 +85,7 @@ def test_an_environment_that_reaches_no_aws_is_one_line(
     [
         (
             "InvalidClientTokenId",
-            "run 'aws configure' or 'aws sso login', set AWS_PROFILE, or enable the region",
+            "run 'aws configure' or 'aws sso login', set AWS_PROFILE, or enable",
         ),
         ("AccessDenied", "ask your administrator"),
         ("Throttling", "run this again in a minute"),

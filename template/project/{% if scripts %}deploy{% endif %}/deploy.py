@@ -186,7 +186,7 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
 
 
 def _try_here(image: str) -> None:
-    """Try the usual reasons why an image does not answer /ping: slow, never, or before its model is loaded."""
+    """Try the usual reasons why /ping fails: it answers late, never, or before the model is loaded."""
     command = ["sagegen", "check", image, "--opt-ml", str(ROOT / "local_test/opt_ml")]
     command += [word for rule in ("S-12", "S-13", "S-14") for word in ("--rule", rule)]
     print(f"The usual reasons, tried here: {shlex.join(command)}")

@@ -28,9 +28,10 @@ def is_on(aws: Aws) -> bool:
 
 def stop(aws: Aws) -> None:
     """Remove target and policies. The ledger's facts still say how it scaled: `restore` puts it back."""
-    for what in [what for what in aws.ledger.entries if what.startswith(("scalable target", "scaling policy"))]:
-        remove(aws, *aws.ledger.entries[what]["undo"])
-        aws.ledger.forget(what)
+    for what, entry in list(aws.ledger.entries.items()):
+        if what.startswith(("scalable target", "scaling policy")):
+            remove(aws, *entry["undo"])
+            aws.ledger.forget(what)
 
 
 def restore(aws: Aws) -> None:
