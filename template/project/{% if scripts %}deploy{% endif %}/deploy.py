@@ -172,9 +172,9 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
         return f"deployed: {name} serves {model}, and answers the sample requests as expected"
     for line in tail(aws, f"/aws/sagemaker/Endpoints/{name}", "", 10):
         print(f"  {line}")
-    if "ping" in wrong:
+    if "ping health check" in wrong:
         _try_here(aws.fact("image", "upload"))
-    if not history:
+    if found and (not history or found["EndpointStatus"] == "Failed"):  # one that never served cannot be updated
         remove(aws)
         raise Refusal(f"{wrong} – the endpoint is deleted; its log stays until 'make down'")
     if not serves(found, history[-1]):
