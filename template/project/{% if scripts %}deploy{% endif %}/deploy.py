@@ -191,7 +191,7 @@ def _try_here(image: str) -> None:
     command += [word for rule in ("S-12", "S-13", "S-14") for word in ("--rule", rule)]
     print(f"The usual reasons, tried here: {shlex.join(command)}")
     try:
-        subprocess.run(command, cwd=ROOT, check=False)
+        subprocess.run(command, cwd=ROOT, stderr=subprocess.STDOUT)
     except FileNotFoundError:
         print("  not tried: sagegen is not installed ('pipx install sagegen', then run this line)")
 
