@@ -22,8 +22,8 @@ from deploy.settings import ROOT, Refusal
 WAYS_OUT = {
     r"^Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
     r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure":
-        "AWS does not know these keys here: run 'aws configure' or 'aws sso login', set AWS_PROFILE, or enable "
-        "the region for your account",
+        "AWS does not know these keys here: run 'aws configure' or 'aws sso login', set AWS_PROFILE, "
+        "or enable the region for your account",
     r"^403 ": "this bucket is another account's: name your own in deploy/settings.toml",
     r"AccessDenied|Unauthorized|NotAuthorized": "ask your administrator for this right",
     r"LimitExceeded|Quota": "ask for more in Service Quotas, or change the instances in deploy/settings.toml",

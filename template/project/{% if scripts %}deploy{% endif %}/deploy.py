@@ -109,7 +109,7 @@ def switch(aws: Aws, config: str) -> Any:
     if scale.is_on(aws):
         before, after = (_instance(aws, one) for one in (aws.endpoint()["EndpointConfigName"], config))
         if before and after and before != after:
-            scale.stop(aws)  # AWS changes no instance type of a variant that scales; _prove puts it back
+            scale.stop(aws)  # AWS changes no instance type of a variant that scales
         elif hosting["mode"] == "realtime":  # as many instances as the load has brought
             more["RetainAllVariantProperties"] = True
             more["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
@@ -136,6 +136,8 @@ def _instance(aws: Aws, config: str) -> Any:
 def remove(aws: Aws) -> None:
     """Delete the endpoint and wait until it is gone."""
     name = aws.settings["name"]
+    if scale.is_on(aws):
+        scale.stop(aws)
     aws.change("sagemaker", "delete_endpoint", EndpointName=name)
     aws.settled_endpoint()
     aws.ledger.forget(f"endpoint {name}")
@@ -174,7 +176,7 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
         print(f"  {line}")
     if "ping health check" in wrong:
         _try_here(aws.fact("image", "upload"))
-    if found and (not history or found["EndpointStatus"] == "Failed"):  # one that never served cannot be updated
+    if found and (not history or found["EndpointStatus"] == "Failed"):  # AWS updates none that failed
         remove(aws)
         raise Refusal(f"{wrong} – the endpoint is deleted; its log stays until 'make down'")
     if not serves(found, history[-1]):
