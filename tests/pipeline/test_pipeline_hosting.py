@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulators import Emulator, wait
 from helpers import BASE_IMAGE, ROOT
 
-sys.path.insert(0, str(ROOT / "tests/deploy"))
+sys.path[:0] = [str(ROOT / "tests/deploy"), str(ROOT / "tests/local")]
 from deployments import Tiny, account
+from emulators import Emulator, wait
 
 
 @pytest.fixture(scope="module")
