@@ -1,7 +1,8 @@
 """`make examples`: the committed renders, so that a change of the template shows what it changes.
 
 A few repositories are kept whole, such that every value of the catalogue is in one of them. Of all
-others `digests.json` keeps, per file, which combinations share which bytes and mode.
+others `digests.json` keeps, per file, which combinations share which bytes and mode, and `shipping.json`
+the same for the answers about AWS, given to the default combination.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sagegen import catalogue
 from sagegen.catalogue import Combination
@@ -19,7 +21,18 @@ from sagegen.render import SOURCE, render
 
 FOLDER = catalogue.ROOT / "generated_examples"
 DIGESTS = "digests.json"
+SHIPPING = "shipping.json"
 EVERY = "all combinations"
+#: What comes after `docker push` changes no image, so one combination shows it.
+SHIPPED: dict[str, dict[str, Any]] = {
+    "none": {"deploy": "none"},
+    "pipeline": {"deploy": "pipeline"},
+    "notebooks": {"notebooks": True},
+    **{
+        hosting: {"deploy": "pipeline", "hosting": hosting, "notebooks": True}
+        for hosting in ("serverless", "async", "batch")
+    },
+}
 
 
 def write(folder: Path) -> None:
@@ -31,12 +44,21 @@ def write(folder: Path) -> None:
         every = catalogue.existing() + catalogue.samples()
         trees = {c.id: render_example(c, Path(scratch) / c.id) for c in every}
         (folder / DIGESTS).write_text(json.dumps(digests(trees), indent=1) + "\n")
+        (folder / SHIPPING).write_text(json.dumps(digests(shipped(Path(scratch))), indent=1) + "\n")
 
 
 def render_example(combination: Combination, dest: Path) -> Path:
     """A repository whose bytes depend on its answers alone: no release is recorded in it."""
     render(dest, combination.answers, recorded_origin={"_src_path": SOURCE})
     return dest
+
+
+def shipped(folder: Path) -> dict[str, Path]:
+    """Render the default combination with each of `SHIPPED` into a folder of `folder`."""
+    answers, found = catalogue.default().answers, {name: folder / f"shipped-{name}" for name in SHIPPED}
+    for name, dest in found.items():
+        render(dest, {**answers, **SHIPPED[name]}, recorded_origin={"_src_path": SOURCE})
+    return found
 
 
 def digests(trees: dict[str, Path]) -> dict[str, dict[str, list[str]]]:

@@ -8,7 +8,7 @@ import pytest
 from helpers import tree
 
 from sagegen import catalogue
-from sagegen.examples import DIGESTS, FOLDER, digests
+from sagegen.examples import DIGESTS, FOLDER, SHIPPING, digests, shipped
 
 REMEDY = "run `make examples` and review the diff"
 # What users read and keep. Training on several hosts comes on top, where a framework can.
@@ -31,6 +31,12 @@ def test_an_example_is_what_is_rendered_now(combination, trees):
 def test_every_other_combination_has_its_digests(rendered):
     kept = json.loads((FOLDER / DIGESTS).read_text())
     now = digests(rendered)
+    differ = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
+    assert not differ, f"{REMEDY}: {differ}"
+
+
+def test_what_comes_after_docker_push_has_its_digests(tmp_path):
+    kept, now = json.loads((FOLDER / SHIPPING).read_text()), digests(shipped(tmp_path))
     differ = sorted(path for path in kept.keys() | now.keys() if kept.get(path) != now.get(path))
     assert not differ, f"{REMEDY}: {differ}"
 

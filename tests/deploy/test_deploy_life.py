@@ -5,44 +5,29 @@ from __future__ import annotations
 import io
 import json
 import signal
-import subprocess
-import sys
 import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from deployments import Repository
-from helpers import BASE_IMAGE, ROOT
-
-sys.path.insert(0, str(ROOT / "tests/local"))
-from emulators import SAGEGEN, Emulator, left, wait
+from deployments import Repository, account, leftovers
+from emulators import Emulator, wait
+from helpers import BASE_IMAGE
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """An account with nothing in it."""
-    log = tmp_path_factory.mktemp("account") / "calls.json"
-    with log.open("w") as calls:
-        command = [*SAGEGEN, "local", "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=calls, text=True)
-        yield Emulator(process, log)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    assert left(process.pid) == ""
+    with account(tmp_path_factory.mktemp("account")) as local:
+        yield local
 
 
 @pytest.fixture(scope="module")
-def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+def repository(empty: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     build = {"BASE_IMAGE": BASE_IMAGE, "BUILD_ARGS": f"--build-arg PYTHON_IMAGE={BASE_IMAGE}"}
-    yield Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
-    # What `make upload` pushed stays in the engine, under the emulator's address.
-    pushed = ["docker", "images", "--quiet", "--filter", f"reference={empty.exports['REGISTRY']}/penguins"]
-    for image in set(subprocess.check_output(pushed, text=True).split()):
-        subprocess.run(["docker", "rmi", "--force", image], check=False, capture_output=True)
+    return Repository(tmp_path_factory.mktemp("life") / "penguins", {**empty.environment, **build})
 
 
 def changes(account: Emulator) -> Counter[str]:
@@ -175,28 +160,5 @@ def test_from_an_empty_account_to_a_prediction_and_back(empty: Emulator, reposit
     assert code == 1 and "has 1 objects from elsewhere, such as mine" in out
     empty.client("s3").delete_object(Bucket="penguins-123456789012-us-east-1", Key="mine")
     repository.done("down")
-    assert leftovers(empty) == {}
+    assert leftovers(empty, "penguins") == {}
     assert "0 things are there" in repository.done("status")
-
-
-def leftovers(account: Emulator) -> dict[str, Any]:
-    """What is in the account and costs, or stands in the way of the next `up`."""
-    sagemaker = account.client("sagemaker")
-    found = {
-        "endpoints": sagemaker.list_endpoints()["Endpoints"],
-        "configurations": sagemaker.list_endpoint_configs()["EndpointConfigs"],
-        "models": sagemaker.list_models()["Models"],
-        "buckets": account.client("s3").list_buckets()["Buckets"],
-        "repositories": account.client("ecr").describe_repositories()["repositories"],
-        "roles": [
-            one for one in account.client("iam").list_roles()["Roles"] if "penguins" in one["RoleName"]
-        ],
-        "alarms": account.client("cloudwatch").describe_alarms()["MetricAlarms"],
-        "targets": account.client("application-autoscaling").describe_scalable_targets(
-            ServiceNamespace="sagemaker"
-        )["ScalableTargets"],
-        "endpoint logs": account.client("logs").describe_log_groups(
-            logGroupNamePrefix="/aws/sagemaker/Endpoints"
-        )["logGroups"],
-    }
-    return {kind: one for kind, one in found.items() if one}

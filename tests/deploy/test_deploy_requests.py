@@ -1,15 +1,13 @@
-"""What `python -m deploy` would send, and what it says where it cannot: no emulator, no network."""
+"""What `python -m deploy` would send: no emulator, no network."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from deployments import BARE, Repository
+from deployments import Repository
 
 KEY, DISK = "arn:aws:kms:us-east-1:123456789012:key/objects", "arn:aws:kms:us-east-1:123456789012:key/disks"
 TAGS = [{"Key": "team", "Value": "birds"}]
@@ -24,7 +22,7 @@ VERBS = ("up", "upload", "train", "tune", "deploy", "transform", "scale")
 #: For each call of these verbs: where which setting must be.
 REACHES = {
     "create_stack": {"Tags": TAGS},
-    "upload_file": {"SSEKMSKeyId": KEY, "ServerSideEncryption": "aws:kms", "Tagging": "team=birds"},
+    "upload_fileobj": {"SSEKMSKeyId": KEY, "ServerSideEncryption": "aws:kms", "Tagging": "team=birds"},
     "create_training_job": {**JOB, "Tags": TAGS},
     "create_hyper_parameter_tuning_job": {
         **{f"TrainingJobDefinition.{path}": value for path, value in JOB.items()},
@@ -165,61 +163,3 @@ def test_a_wrong_settings_file_is_one_line_that_names_the_key(
     changed.settings.write_text(f'name = "penguins"\nregion = "us-east-1"\n{line}\n')
     code, _, err = changed.run("train", "--dry-run")
     assert code == 1 and says in err.splitlines()[-1]
-
-
-class Aws(BaseHTTPRequestHandler):
-    """An account that answers every call with one error."""
-
-    code: ClassVar[str] = ""
-
-    def do_POST(self) -> None:
-        error = f"<Error><Code>{self.code}</Code><Message>No, {self.code}</Message></Error>"
-        body = f"<ErrorResponse>{error}</ErrorResponse>"
-        self.send_response(403)
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def account(changed: Repository) -> Iterator[Repository]:
-    """A repository whose AWS is the class above."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Aws)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    keys = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_MAX_ATTEMPTS": "1"}
-    changed.environment = {**BARE, **keys, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
-    yield changed
-    changed.environment = BARE
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    "code,way",
-    [
-        ("ExpiredToken", "run 'aws sso login'"),
-        ("InvalidClientTokenId", "run 'aws configure'"),
-        ("AccessDenied", "ask your administrator"),
-        ("Throttling", "in a minute"),
-    ],
-)
-def test_what_aws_refuses_is_one_line_with_the_way_out(account: Repository, code: str, way: str) -> None:
-    Aws.code = code
-    line = account.refused("up")
-    assert code in line and way in line
-    assert not list(account.folder.glob("deploy/ledger/*"))
-
-
-def test_without_credentials_one_line_says_how_to_get_some(repository: Repository) -> None:
-    assert "run 'aws configure' or 'aws sso login'" in repository.refused("up")
-
-
-def test_without_a_network_one_line_says_so(changed: Repository) -> None:
-    keys = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_MAX_ATTEMPTS": "1"}
-    changed.environment = {**BARE, **keys, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    try:
-        assert "check network, proxy and the region us-east-1" in changed.refused("up")
-    finally:
-        changed.environment = BARE

@@ -123,6 +123,9 @@ def test_from_an_empty_account_to_an_endpoint_and_an_api_that_answer(pipeline: P
     status, answer = api(pipeline, b"a,b\n1,2\n", "text/csv")
     assert status == 400 and answer
     assert api(pipeline, b"1", "text/csv", signed=False)[0] == 403
+    (job,) = pipeline.sagemaker.list_training_jobs()["TrainingJobSummaries"]
+    job = pipeline.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    assert "test_accuracy" in [metric["MetricName"] for metric in job["FinalMetricDataList"]]
 
 
 def api(pipeline: Pipeline, body: bytes, kind: str, signed: bool = True) -> tuple[int, bytes]:

@@ -5,6 +5,8 @@ import importlib
 import io
 import sys
 
+from botocore.exceptions import BotoCoreError
+
 from deploy.calls import Aws
 from deploy.settings import Refusal, read
 
@@ -50,10 +52,10 @@ def main() -> int:
     try:
         said = module.run(Aws(read(), args.dry_run, args.yes), args)
         print("dry run: nothing was changed" if args.dry_run else said)
-    except Refusal as refusal:
+    except (Refusal, OSError, BotoCoreError) as refusal:
         print(f"deploy {args.verb}: {refusal}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         print(f"deploy {args.verb}: interrupted – the same command goes on from here", file=sys.stderr)
         return 130
     return 0

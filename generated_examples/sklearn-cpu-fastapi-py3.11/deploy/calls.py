@@ -18,16 +18,19 @@ from botocore.validate import ParamValidator
 
 from deploy.settings import ROOT, Refusal
 
-#: What the code of an error means, and the way out.
+#: What code and message of an error mean, and the way out.
 WAYS_OUT = {
-    r"Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
+    r"^Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
     r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure":
-        "AWS does not know these keys: run 'aws configure' or 'aws sso login', or set AWS_PROFILE",
-    r"^403$": "this bucket is another account's: name your own in deploy/settings.toml",
+        "AWS does not know these keys in this region: run 'aws configure' or 'aws sso login', set AWS_PROFILE, "
+        "or enable the region for your account",
+    r"^403 ": "this bucket is another account's: name your own in deploy/settings.toml",
     r"AccessDenied|Unauthorized|NotAuthorized": "ask your administrator for this right",
     r"LimitExceeded|Quota": "ask for more in Service Quotas, or change the instances in deploy/settings.toml",
     r"NoSuchBucket": "run 'make up', or name your bucket in deploy/settings.toml",
     r"Throttl|TooManyRequests": "AWS asks for patience: run this again in a minute",
+    r"lready exist": "use another name in deploy/settings.toml",
+    r"in-progress|(?i:cannot update|in progress)": "something else changes it: 'make status' says what it does",
 }  # fmt: skip
 MISSING = r"NotFound|NoSuch|^404|(?i:not found|could not find|not exist)"
 TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
@@ -58,7 +61,10 @@ class Aws:
     def __init__(self, settings: dict[str, Any], dry_run: bool = False, yes: bool = False) -> None:
         self.settings, self.dry_run, self.yes = settings, dry_run, yes
         self.region: str = settings["region"]
-        self._session = boto3.Session(region_name=self.region)
+        try:
+            self._session = boto3.Session(region_name=self.region)
+        except exceptions.BotoCoreError as error:  # AWS_PROFILE, or ~/.aws/config
+            raise Refusal(f"{error} – run 'aws configure', or set AWS_PROFILE") from error
         known = [r for p in self._session.get_available_partitions()
                  for r in self._session.get_available_regions("sagemaker", p)]  # fmt: skip
         if self.region not in known:
@@ -146,8 +152,6 @@ class Aws:
             if new and isinstance(refusal.__cause__, exceptions.ClientError):
                 self.ledger.forget(what)  # AWS refused: nothing was made
             raise
-        if undo:
-            self.ledger.made(what)
         print(f"{operation.partition('_')[0]:8}  {what}")
         return answer
 
@@ -156,8 +160,7 @@ class Aws:
             return getattr(self.client(service), operation)(**request)
         except exceptions.ClientError as error:
             code, message = (str(error.response["Error"].get(key, "")) for key in ("Code", "Message"))
-            way = next((way for sign, way in WAYS_OUT.items() if re.search(sign, code)), "")
-            way = way or ("use another name in deploy/settings.toml" if "lready exist" in message else "")
+            way = next((way for sign, way in WAYS_OUT.items() if re.search(sign, f"{code} {message}")), "")
             said = " ".join(f"{operation}: {message or code}".split()).rstrip(".")
             raise Refusal(said + (f" – {way}" if way else f" ({code})")) from error
         except exceptions.BotoCoreError as error:
@@ -216,15 +219,11 @@ class Aws:
         """Send a file to the bucket, in parts if it is large; its URI."""
         more = self.complete("s3", "put_object", {"Bucket": self.bucket, "Key": key})
         if self.dry_run:
-            print(f"s3.upload_file  # {file}\n{json.dumps(more, indent=2)}")
+            print(f"s3.upload_fileobj  # {file}\n{json.dumps(more, indent=2)}")
         else:
-            extra = {name: value for name, value in more.items() if name not in ("Bucket", "Key")}
-            try:
-                self.client("s3").upload_file(str(file), self.bucket, key, ExtraArgs=extra)
-            except boto3.exceptions.S3UploadFailedError as error:
-                raise Refusal(
-                    f"{error} – run 'make up', or name your bucket in deploy/settings.toml"
-                ) from error
+            place = {name: more.pop(name) for name in ("Bucket", "Key")}
+            with file.open("rb") as body:
+                self._send("s3", "upload_fileobj", {"Fileobj": body, **place, "ExtraArgs": more})
         return f"s3://{self.bucket}/{key}"
 
     def own_prefix(self, prefix: str) -> str:
@@ -232,7 +231,6 @@ class Aws:
         uri = f"s3://{self.bucket}/{prefix}"
         removal = {"Bucket": self.bucket, "Prefix": prefix}
         self.ledger.begin(f"objects {uri}", "s3", "delete_objects", removal)
-        self.ledger.made(f"objects {uri}")
         return uri
 
     def keys(self, prefix: str, bucket: str = "") -> dict[str, int]:
@@ -258,6 +256,15 @@ class Aws:
                 return answer
             time.sleep(self.settings["poll_seconds"])
         return None
+
+    def endpoint(self) -> Any:
+        """What AWS says of the endpoint; None if there is none."""
+        return self.ask("sagemaker", "describe_endpoint", EndpointName=self.settings["name"])
+
+    def settled_endpoint(self) -> Any:
+        """The same, as soon as nothing changes it any more."""
+        what = f"endpoint {self.settings['name']}"
+        return self.wait(what, self.endpoint, "EndpointStatus") or self.endpoint()
 
     def confirm(self, instance: str, count: int, what: str) -> None:
         """Say what an hour costs, and ask. Raises Refusal unless the answer is yes."""
@@ -301,7 +308,10 @@ class Ledger:
 
     def __init__(self, file: Path, frozen: bool) -> None:
         self._file, self._frozen = file, frozen
-        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except ValueError as error:  # a merge that is not finished
+            raise Refusal(f"the ledger deploy/ledger/{file.name} is not JSON: {error} – git checkout it") from None
         self.facts: dict[str, Any] = found.get("facts", {})
         self.entries: dict[str, dict[str, Any]] = found.get("entries", {})
 
@@ -309,13 +319,9 @@ class Ledger:
         """Write down what is about to be made; whether it is new."""
         new = what not in self.entries
         if new:
-            self.entries[what] = {"state": "asked for", "undo": [service, operation, request]}
+            self.entries[what] = {"undo": [service, operation, request]}
             self.save()
         return new
-
-    def made(self, what: str) -> None:
-        self.entries[what]["state"] = "made"
-        self.save()
 
     def forget(self, what: str) -> None:
         self.entries.pop(what, None)

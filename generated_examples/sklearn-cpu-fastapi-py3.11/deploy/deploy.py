@@ -1,12 +1,14 @@
 """`deploy`: an endpoint that serves the new model, or goes on serving the old one."""
 
+import shlex
+import subprocess
 from argparse import Namespace
 from typing import Any
 
-from deploy import alarms, invoke
+from deploy import alarms, invoke, scale
 from deploy.calls import Aws
 from deploy.logs import tail
-from deploy.settings import Refusal
+from deploy.settings import ROOT, Refusal
 from deploy.train import name_of
 
 
@@ -17,7 +19,7 @@ def run(aws: Aws, args: Namespace) -> str:
     config, variants = config_of(aws, model)
     alarming = alarms.requests(aws)
     _check(aws, container, config, variants, alarming)
-    found = aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus") or endpoint(aws)
+    found = aws.settled_endpoint()
     if found and f"endpoint {name}" not in aws.ledger.entries:
         raise Refusal(
             f"an endpoint {name} exists, and is not from here – change name in deploy/settings.toml"
@@ -43,10 +45,6 @@ def run(aws: Aws, args: Namespace) -> str:
         else:
             _create(aws, config)
     return _prove(aws, config, model, history)
-
-
-def endpoint(aws: Aws) -> Any:
-    return aws.ask("sagemaker", "describe_endpoint", EndpointName=aws.settings["name"])
 
 
 def serves(found: Any, config: str) -> bool:
@@ -105,30 +103,41 @@ def config_of(aws: Aws, model: str) -> tuple[str, dict[str, Any]]:
 
 def switch(aws: Aws, config: str) -> Any:
     """Update the endpoint to a configuration; the endpoint afterwards. It serves all the while."""
-    name, strategy = aws.settings["name"], aws.settings["hosting"]["strategy"]
+    name, hosting = aws.settings["name"], aws.settings["hosting"]
+    strategy, seconds = hosting["strategy"], hosting["step_seconds"]
     more: dict[str, Any] = {}
-    if f"scalable target endpoint/{name}/variant/main" in aws.ledger.entries:
-        more["RetainAllVariantProperties"] = True  # as many instances as the load has brought
+    if scale.is_on(aws):
+        before, after = (_instance(aws, one) for one in (aws.endpoint()["EndpointConfigName"], config))
+        if before and after and before != after:
+            scale.stop(aws)  # AWS changes no instance type of a variant that scales; _prove puts it back
+        elif hosting["mode"] == "realtime":  # as many instances as the load has brought
+            more["RetainAllVariantProperties"] = True
+            more["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
     if strategy != "all_at_once":
-        routing: dict[str, Any] = {"Type": strategy.upper(), "WaitIntervalInSeconds": 300}
+        routing: dict[str, Any] = {"Type": strategy.upper(), "WaitIntervalInSeconds": seconds}
         step = "CanarySize" if strategy == "canary" else "LinearStepSize"
         routing[step] = {"Type": "CAPACITY_PERCENT", "Value": 10 if strategy == "canary" else 25}
         more["DeploymentConfig"] = {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": routing,
-                "TerminationWaitInSeconds": 120,
+                "TerminationWaitInSeconds": seconds,
             },
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in alarms.requests(aws)]},
         }
     aws.change("sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **more)
-    return aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    return aws.settled_endpoint()
+
+
+def _instance(aws: Aws, config: str) -> Any:
+    found = aws.ask("sagemaker", "describe_endpoint_config", EndpointConfigName=config)
+    return found and found["ProductionVariants"][0].get("InstanceType")
 
 
 def remove(aws: Aws) -> None:
     """Delete the endpoint and wait until it is gone."""
     name = aws.settings["name"]
     aws.change("sagemaker", "delete_endpoint", EndpointName=name)
-    aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    aws.settled_endpoint()
     aws.ledger.forget(f"endpoint {name}")
 
 
@@ -147,7 +156,7 @@ def _create(aws: Aws, config: str) -> None:
     group = f"/aws/sagemaker/Endpoints/{name}"
     aws.ledger.begin(f"log group {group}", "logs", "delete_log_group", {"logGroupName": group})
     aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
-    aws.wait(f"endpoint {name}", lambda: endpoint(aws), "EndpointStatus")
+    aws.settled_endpoint()
 
 
 def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
@@ -155,15 +164,16 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
     name = aws.settings["name"]
     if aws.dry_run:
         return f"{name} would serve {model}"
-    found = endpoint(aws)
+    found = aws.endpoint()
     wrong = _wrong(aws, found, config) or invoke.wrong_answers(aws, model)
     if not wrong:
+        scale.restore(aws)
         aws.ledger.note(history=[*(one for one in history if one != config), config])
         return f"deployed: {name} serves {model}, and answers the sample requests as expected"
     for line in tail(aws, f"/aws/sagemaker/Endpoints/{name}", "", 10):
         print(f"  {line}")
     if "ping" in wrong:
-        wrong += " ('make build check' shows why: S-12, S-13 and S-14 are the usual reasons)"
+        _try_here(aws.fact("image", "upload"))
     if not history:
         remove(aws)
         raise Refusal(f"{wrong} – the endpoint is deleted; its log stays until 'make down'")
@@ -171,7 +181,19 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
         found = switch(aws, history[-1])
     if not serves(found, history[-1]):
         raise Refusal(f"{wrong} – and going back failed: {(found or {}).get('FailureReason', 'it is gone')}")
+    scale.restore(aws)
     raise Refusal(f"{wrong} – rolled back: {name} serves {history[-1]} as before")
+
+
+def _try_here(image: str) -> None:
+    """Try the usual reasons why an image does not answer /ping: slow, never, or before its model is loaded."""
+    command = ["sagegen", "check", image, "--opt-ml", str(ROOT / "local_test/opt_ml")]
+    command += [word for rule in ("S-12", "S-13", "S-14") for word in ("--rule", rule)]
+    print(f"The usual reasons, tried here: {shlex.join(command)}")
+    try:
+        subprocess.run(command, cwd=ROOT, check=False)
+    except FileNotFoundError:
+        print("  not tried: sagegen is not installed ('pipx install sagegen', then run this line)")
 
 
 def _wrong(aws: Aws, found: Any, config: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deploy.calls import UNDO, Aws
-from deploy.deploy import endpoint
 from deploy.settings import Refusal
 
 ORDER = [undo for undo, _ in UNDO.values()]
@@ -20,7 +19,7 @@ def run(aws: Aws, args: Namespace) -> str:
     for what, entry in entries:
         service, operation, request = entry["undo"]
         try:
-            if reason := _remove(aws, service, operation, request):
+            if reason := remove(aws, service, operation, request):
                 left.append(f"{what}: {reason}")
                 continue
         except Refusal as refusal:
@@ -39,7 +38,7 @@ def run(aws: Aws, args: Namespace) -> str:
     return f"down: {len(entries)} things are removed; records and logs of jobs stay, and cost next to nothing"
 
 
-def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> str:
+def remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> str:
     """Remove one thing, which may be gone already; why it must stay, or nothing."""
     if aws.dry_run:
         print(f"{service}.{operation}\n{json.dumps(request, indent=2)}")
@@ -50,7 +49,7 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
             aws.ask("s3", operation, Bucket=request["Bucket"], Delete={"Objects": keys[start : start + 1000]})
         return ""
     if operation == "delete_endpoint":
-        aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")  # it cannot be deleted while it changes
+        aws.settled_endpoint()  # it cannot be deleted while it changes
     if operation == "delete_stack" and (reason := _in_use(aws)):
         return reason
     try:
@@ -60,7 +59,7 @@ def _remove(aws: Aws, service: str, operation: str, request: dict[str, Any]) -> 
         if not operation.startswith("stop_") or not isinstance(refusal.__cause__, ClientError):
             raise
     if operation == "delete_endpoint":
-        aws.wait("endpoint", lambda: endpoint(aws), "EndpointStatus")
+        aws.settled_endpoint()
     if operation == "delete_stack":
         return _stack_is_gone(aws, request["StackName"])
     return _stopped(aws, operation, request) if operation.startswith("stop_") else ""

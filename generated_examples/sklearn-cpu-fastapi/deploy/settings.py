@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
         "instance_count": 1,
         "startup_seconds": 480,
         "strategy": "all_at_once",
+        "step_seconds": 300,
         "capture_percent": 0,
         "sns_topic": "",
         "memory_mb": 2048,

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from deploy.calls import Aws
-from deploy.deploy import endpoint
+from deploy.down import remove
 from deploy.settings import Refusal
 
 
@@ -13,17 +13,41 @@ def run(aws: Aws, args: Namespace) -> str:
     name, scale, hosting = aws.settings["name"], aws.settings["scale"], aws.settings["hosting"]
     if hosting["mode"] not in ("realtime", "async"):
         raise Refusal(f"{hosting['mode']} has no instances to scale")
-    found = endpoint(aws)
-    if not found and not aws.dry_run:
+    if not aws.endpoint() and not aws.dry_run:
         raise Refusal(f"there is no endpoint {name} – 'make deploy' first")
+    if aws.ledger.facts.get("scale") == [scale, hosting["mode"]]:
+        return f"nothing to do: {name} scales"
+    aws.confirm(hosting["instance_type"], scale["max_instances"], f"At most, the endpoint {name}")
+    _start(aws)
+    return f"{name} has {scale['min_instances']} to {scale['max_instances']} instances"
+
+
+def is_on(aws: Aws) -> bool:
+    return f"scalable target endpoint/{aws.settings['name']}/variant/main" in aws.ledger.entries
+
+
+def stop(aws: Aws) -> None:
+    """Remove target and policies until `restore`, which the ledger keeps in mind."""
+    aws.ledger.note(scale=None, scale_stopped=True)
+    for what, entry in list(aws.ledger.entries.items()):
+        if what.startswith(("scalable target", "scaling policy")):
+            remove(aws, *entry["undo"])
+            aws.ledger.forget(what)
+
+
+def restore(aws: Aws) -> None:
+    """Scale again what `stop` stopped."""
+    if aws.ledger.facts.get("scale_stopped"):
+        _start(aws)
+
+
+def _start(aws: Aws) -> None:
+    name, scale, hosting = aws.settings["name"], aws.settings["scale"], aws.settings["hosting"]
     target = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{name}/variant/main",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
-    if aws.ledger.facts.get("scale") == [scale, hosting["mode"]]:
-        return f"nothing to do: {name} scales"
-    aws.confirm(hosting["instance_type"], scale["max_instances"], f"At most, the endpoint {name}")
     bounds = {"MinCapacity": scale["min_instances"], "MaxCapacity": scale["max_instances"]}
     aws.change("application-autoscaling", "register_scalable_target", **target, **bounds)
     policy: dict[str, Any] = {"TargetValue": float(scale["target"])}
@@ -41,8 +65,7 @@ def run(aws: Aws, args: Namespace) -> str:
     _put(aws, target, "load", "TargetTrackingScaling", TargetTrackingScalingPolicyConfiguration=policy)
     if hosting["mode"] == "async" and scale["min_instances"] == 0:
         _from_zero(aws, name, target)
-    aws.ledger.note(scale=[scale, hosting["mode"]])
-    return f"{name} has {scale['min_instances']} to {scale['max_instances']} instances"
+    aws.ledger.note(scale=[scale, hosting["mode"]], scale_stopped=False)
 
 
 def _put(aws: Aws, target: dict[str, str], name: str, kind: str, **policy: Any) -> Any:

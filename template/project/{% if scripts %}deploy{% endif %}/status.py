@@ -3,14 +3,13 @@
 from argparse import Namespace
 
 from deploy.calls import Aws
-from deploy.deploy import endpoint
 
 
 def run(aws: Aws, args: Namespace) -> str:
     """Print the ledger and what AWS says of the endpoint."""
-    for what, entry in aws.ledger.entries.items():
-        print(f"{entry['state']:10}  {what}")
-    found = endpoint(aws) if aws.ledger.entries else None
+    for what in aws.ledger.entries:
+        print(what)
+    found = aws.endpoint() if aws.ledger.entries else None
     if not found:
         return f"{len(aws.ledger.entries)} things are there, and no endpoint: nothing costs by the hour"
     state = f"{found['EndpointStatus']} {found.get('FailureReason', '')}".rstrip()

@@ -65,12 +65,10 @@ def _image(aws: Aws) -> str:
             print(shlex.join(command))
             return f"{aws.account}.dkr.ecr.{aws.region}.amazonaws.com/{name}@sha256:{'0' * 64}"
         undo = {"repositoryName": name, "imageIds": [{"imageTag": tag}]}
-        what = f"image {name}:{tag}"
-        aws.ledger.begin(what, "ecr", "batch_delete_image", undo)
+        aws.ledger.begin(f"image {name}:{tag}", "ecr", "batch_delete_image", undo)
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise Refusal("the image was not pushed: see above")
-        aws.ledger.made(what)
         _question(aws, done.stdout.strip(), tag)
         known = _pushed(aws, tag)
     domain = "amazonaws.com.cn" if aws.region.startswith("cn-") else "amazonaws.com"

@@ -1,0 +1,1 @@
+print('[{"Name": "test_accuracy", "Regex": "test_accuracy=([0-9.]+)"}]')
