@@ -7,6 +7,7 @@ import struct
 import tarfile
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -82,7 +83,7 @@ def _rows(file: Path, required: Sequence[str]) -> Iterator[Row]:
                 raise JobError(
                     f"{file.name} lacks {', '.join(lacking)}; its columns are {', '.join(columns) or 'none'}"
                 )
-            if twice := [name for name in required if columns.count(name) > 1]:
+            if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
                 raise JobError(f"{file.name} names the column {twice[0]} twice")
             reader.fieldnames = columns
             for cells in reader:

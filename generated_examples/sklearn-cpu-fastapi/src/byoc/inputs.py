@@ -34,8 +34,8 @@ def text(*, optional: bool = False) -> Column:
 
 def category(*values: str, optional: bool = False) -> Column:
     """One of the given texts: str, None where it is missing (in a DataFrame: a Categorical of all values)."""
-    if not values or not all(isinstance(value, str) and value for value in values):
-        raise ValueError("category() needs its values, each a text that is not empty: category('a', 'b')")
+    if not values or not all(isinstance(value, str) and value and value == value.strip() for value in values):
+        raise ValueError("category() needs its values, without spaces around them: category('a', 'b')")
     if len(set(values)) < len(values):
         raise ValueError(f"category() names a value twice: {', '.join(values)}")
     return Column("category", optional, values)
@@ -108,7 +108,10 @@ Inputs = Numbers | Table | Text | Media
 def declared(module: ModuleType) -> Inputs | None:
     """model.py's INPUTS, or what its FEATURES mean; None if it declares neither."""
     inputs = getattr(module, "INPUTS", None)
-    if inputs is None and (features := tuple(getattr(module, "FEATURES", ()))):
+    features = getattr(module, "FEATURES", ())
+    if isinstance(features, str):
+        raise ValueError(f"FEATURES is {features!r:.100}; it must be a tuple of names: ('a', 'b')")
+    if inputs is None and (features := tuple(features)):
         return Features(*features, missing=bool(getattr(module, "ACCEPTS_MISSING", False)))
     if not isinstance(inputs, Inputs | None):
         kinds = "Numbers(...), Table(...), Text(), Images() or Media(...)"

@@ -191,18 +191,20 @@ def _read_csv(data: bytes, width: int, order: list[int], types: list[pyarrow.Dat
 
 
 def _decode_json(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
-    return _from_rows(bodies.rows(bodies.parse_json(body, kind), declared.names), declared)
+    only_numbers = body[:1] == b"{" and body.count(b'"') == 2  # which are those of "instances"
+    return _from_rows(bodies.rows(bodies.parse_json(body, kind), declared.names), declared, only_numbers)
 
 
 def _decode_json_lines(body: bytes, kind: ContentType, declared: Numbers | Table) -> Any:
     return _from_rows(bodies.parse_json_lines(body, kind), declared)
 
 
-def _from_rows(rows: list[Any], declared: Numbers | Table) -> Any:
+def _from_rows(rows: list[Any], declared: Numbers | Table, only_numbers: bool = False) -> Any:
     if isinstance(declared, Numbers):
         with suppress(ValueError, TypeError, OverflowError):
             numbers = np.array(rows, dtype=np.float64)
-            if str not in map(type, chain.from_iterable(rows)):  # NumPy reads numbers in texts
+            # NumPy reads numbers in texts.
+            if only_numbers or str not in map(type, chain.from_iterable(rows)):
                 return _complete(numbers, declared)
     if (listed := bodies.lists(rows, declared.names)) is not rows:
         return _from_rows(listed, declared)
