@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from helpers import BASE_IMAGE, ROOT
 
-sys.path[:0] = [str(ROOT / "tests/deploy"), str(ROOT / "tests/local")]
+sys.path.insert(0, str(ROOT / "tests/deploy"))
+sys.path.insert(0, str(ROOT / "tests/local"))
 from deployments import Tiny, account
 from emulators import Emulator, wait
 
