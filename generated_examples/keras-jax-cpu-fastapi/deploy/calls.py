@@ -22,7 +22,7 @@ from deploy.settings import ROOT, Refusal
 WAYS_OUT = {
     r"^Expired": "your AWS session has expired: run 'aws sso login', or get new keys",
     r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure":
-        "AWS does not know these keys in this region: run 'aws configure' or 'aws sso login', set AWS_PROFILE, "
+        "AWS does not know these keys here: run 'aws configure' or 'aws sso login', set AWS_PROFILE, "
         "or enable the region for your account",
     r"^403 ": "this bucket is another account's: name your own in deploy/settings.toml",
     r"AccessDenied|Unauthorized|NotAuthorized": "ask your administrator for this right",
@@ -30,7 +30,7 @@ WAYS_OUT = {
     r"NoSuchBucket": "run 'make up', or name your bucket in deploy/settings.toml",
     r"Throttl|TooManyRequests": "AWS asks for patience: run this again in a minute",
     r"lready exist": "use another name in deploy/settings.toml",
-    r"in-progress|(?i:cannot update|in progress)": "something else changes it: 'make status' says what it does",
+    r"in.progress|annot update": "something else changes it: 'make status' says what it does",
 }  # fmt: skip
 MISSING = r"NotFound|NoSuch|^404|(?i:not found|could not find|not exist)"
 TARGET = ("ServiceNamespace", "ResourceId", "ScalableDimension")
@@ -311,7 +311,7 @@ class Ledger:
         try:
             found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         except ValueError as error:  # a merge that is not finished
-            raise Refusal(f"the ledger deploy/ledger/{file.name} is not JSON: {error} – git checkout it") from None
+            raise Refusal(f"deploy/ledger/{file.name} is not JSON: {error} – git checkout it") from None
         self.facts: dict[str, Any] = found.get("facts", {})
         self.entries: dict[str, dict[str, Any]] = found.get("entries", {})
 

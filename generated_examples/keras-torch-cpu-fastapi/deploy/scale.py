@@ -15,7 +15,7 @@ def run(aws: Aws, args: Namespace) -> str:
         raise Refusal(f"{hosting['mode']} has no instances to scale")
     if not aws.endpoint() and not aws.dry_run:
         raise Refusal(f"there is no endpoint {name} – 'make deploy' first")
-    if is_on(aws) and aws.ledger.facts.get("scale") == [scale, hosting["mode"]]:
+    if aws.ledger.facts.get("scale") == [scale, hosting["mode"]]:
         return f"nothing to do: {name} scales"
     aws.confirm(hosting["instance_type"], scale["max_instances"], f"At most, the endpoint {name}")
     _start(aws)
@@ -27,15 +27,17 @@ def is_on(aws: Aws) -> bool:
 
 
 def stop(aws: Aws) -> None:
-    """Remove target and policies. The ledger's facts still say how it scaled: `restore` puts it back."""
-    for what in [what for what in aws.ledger.entries if what.startswith(("scalable target", "scaling policy"))]:
-        remove(aws, *aws.ledger.entries[what]["undo"])
-        aws.ledger.forget(what)
+    """Remove target and policies until `restore`, which the ledger keeps in mind."""
+    aws.ledger.note(scale=None, scale_stopped=True)
+    for what, entry in list(aws.ledger.entries.items()):
+        if what.startswith(("scalable target", "scaling policy")):
+            remove(aws, *entry["undo"])
+            aws.ledger.forget(what)
 
 
 def restore(aws: Aws) -> None:
-    """Scale once more if the endpoint did before its instance type changed."""
-    if aws.ledger.facts.get("scale") and not is_on(aws):
+    """Scale again what `stop` stopped."""
+    if aws.ledger.facts.get("scale_stopped"):
         _start(aws)
 
 
@@ -63,7 +65,7 @@ def _start(aws: Aws) -> None:
     _put(aws, target, "load", "TargetTrackingScaling", TargetTrackingScalingPolicyConfiguration=policy)
     if hosting["mode"] == "async" and scale["min_instances"] == 0:
         _from_zero(aws, name, target)
-    aws.ledger.note(scale=[scale, hosting["mode"]])
+    aws.ledger.note(scale=[scale, hosting["mode"]], scale_stopped=False)
 
 
 def _put(aws: Aws, target: dict[str, str], name: str, kind: str, **policy: Any) -> Any:

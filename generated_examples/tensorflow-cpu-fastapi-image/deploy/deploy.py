@@ -109,7 +109,7 @@ def switch(aws: Aws, config: str) -> Any:
     if scale.is_on(aws):
         before, after = (_instance(aws, one) for one in (aws.endpoint()["EndpointConfigName"], config))
         if before and after and before != after:
-            scale.stop(aws)  # AWS changes no instance type of a variant that scales; _prove puts it back
+            scale.stop(aws)  # AWS changes no instance type of a variant that scales
         elif hosting["mode"] == "realtime":  # as many instances as the load has brought
             more["RetainAllVariantProperties"] = True
             more["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
@@ -136,6 +136,8 @@ def _instance(aws: Aws, config: str) -> Any:
 def remove(aws: Aws) -> None:
     """Delete the endpoint and wait until it is gone."""
     name = aws.settings["name"]
+    if scale.is_on(aws):
+        scale.stop(aws)
     aws.change("sagemaker", "delete_endpoint", EndpointName=name)
     aws.settled_endpoint()
     aws.ledger.forget(f"endpoint {name}")
@@ -172,9 +174,9 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
         return f"deployed: {name} serves {model}, and answers the sample requests as expected"
     for line in tail(aws, f"/aws/sagemaker/Endpoints/{name}", "", 10):
         print(f"  {line}")
-    if "ping" in wrong:
+    if "ping health check" in wrong:
         _try_here(aws.fact("image", "upload"))
-    if not history:
+    if found and (not history or found["EndpointStatus"] == "Failed"):  # AWS updates none that failed
         remove(aws)
         raise Refusal(f"{wrong} – the endpoint is deleted; its log stays until 'make down'")
     if not serves(found, history[-1]):
@@ -186,12 +188,12 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
 
 
 def _try_here(image: str) -> None:
-    """Try the usual reasons why an image does not answer /ping: slow, never, or before its model is loaded."""
+    """Try the usual reasons why /ping fails: it answers late, never, or before the model is loaded."""
     command = ["sagegen", "check", image, "--opt-ml", str(ROOT / "local_test/opt_ml")]
     command += [word for rule in ("S-12", "S-13", "S-14") for word in ("--rule", rule)]
     print(f"The usual reasons, tried here: {shlex.join(command)}")
     try:
-        subprocess.run(command, cwd=ROOT, check=False)
+        subprocess.run(command, cwd=ROOT, stderr=subprocess.STDOUT)
     except FileNotFoundError:
         print("  not tried: sagegen is not installed ('pipx install sagegen', then run this line)")
 
