@@ -15,13 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accounts import emulator
+from emulators import Emulator
 from helpers import BASE_IMAGE, ROOT
 
 from sagegen.render import render
-
-sys.path[:0] = [str(ROOT / "tests/local"), str(ROOT / "tests/pipeline")]
-from accounts import emulator  # noqa: E402
-from emulators import Emulator  # noqa: E402
 
 #: Nobody's keys, nobody's settings: what a test gives is all that boto3 finds.
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
