@@ -81,8 +81,9 @@ class Cluster:
                     return tuple(message["members"])
 
     def check(self, seconds: float = 0) -> None:
-        """Take note of what other hosts tell. Raises HostFailed as soon as one cannot go on."""
-        for _ in self._messages(seconds):
+        """Take note of what other hosts tell in this time. Raises HostFailed as soon as one cannot go on."""
+        ends = time.monotonic() + seconds
+        while self._messages(max(0.0, ends - time.monotonic())):
             pass
 
     def search(self, members: tuple[str, ...], children: Sequence[Process]) -> None:
@@ -111,7 +112,7 @@ class Cluster:
         if self.current != first:
             self._tell(done=self.current)
         while not self.done >= ({first} if self.current != first else set(self.hosts)):
-            self.check(1)
+            self._messages(1)
             if self.places:
                 self._answer(lambda: "has ended train()")
         if self.current == first:
