@@ -12,7 +12,7 @@ from sagegen.examples import DIGESTS, FOLDER, digests
 
 REMEDY = "run `make examples` and review the diff"
 # What users read and keep. Training on several hosts comes on top, where a framework can.
-MOST_FILES, MOST_LINES = 31, 3_940
+MOST_FILES, MOST_LINES = 31, 3_960
 SEVERAL_HOSTS = ("distributed.py", "cluster.py", "hanging.py")
 
 
