@@ -115,7 +115,7 @@ def test_hosts_train_one_model_under_the_fields_names_and_wait_for_one_that_is_l
         ),
         ("os._exit(0)", f"{SECOND}: training ended before train() returned"),
         (
-            "os.kill(os.getppid(), signal.SIGKILL); time.sleep(5)",
+            "os.kill(os.getppid(), signal.SIGKILL); os._exit(1)",
             f"{SECOND}: was lost without a reason (most often",
         ),
     ],
