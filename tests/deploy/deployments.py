@@ -17,7 +17,7 @@ from typing import Any
 
 from accounts import emulator
 from emulators import Emulator
-from helpers import BASE_IMAGE, ROOT
+from helpers import BASE_IMAGE
 
 from sagegen.render import render
 
