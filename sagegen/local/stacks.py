@@ -257,7 +257,8 @@ class Stacks:
         else:
             stack = self._find(given["StackName"])
             plan = self._updatable(stack, given)
-        if name in stack.sets:
+        # The CLI names a set by the second, and here a stack may be deployed twice in one.
+        if stack.sets.get(name, {}).get("ExecutionStatus", "EXECUTE_COMPLETE") != "EXECUTE_COMPLETE":
             raise Fault("AlreadyExistsException", f"ChangeSet {name} already exists")
         changes = stack.changes(plan)
         empty = kind == "UPDATE" and not stack.differs(plan)

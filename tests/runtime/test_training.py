@@ -31,6 +31,9 @@ class NeverAsked:
     def __init__(self, on_stop: object) -> None:
         pass
 
+    def listen(self) -> None:
+        pass
+
     def ignore(self) -> None:
         pass
 

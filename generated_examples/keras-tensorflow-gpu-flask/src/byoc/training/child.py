@@ -52,12 +52,12 @@ def run() -> int:
         if not isinstance(error, JobError):
             with suppress(Exception):  # model.py may have closed the log
                 traceback.print_exc()
-        reason = outcome.cause(error)
+        cause = outcome.cause(error)
         if DISTRIBUTED and importlib.import_module("byoc.distributed").is_symptom(error):
-            # Another process failed first, and its reason ends this one. Or it hangs, and the parents find it.
-            hanging.give_up(reason)
+            # Another process failed first, and its reason ends this one. Or it hangs: the parents find it.
+            hanging.give_up(cause)
             wait_until(paths.failure().exists, SYMPTOM_SECONDS)
-        outcome.fail(reason)
+        outcome.fail(cause)
         return 1
     finally:
         stop.ignore()

@@ -6,12 +6,13 @@ import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from byoc import paths
 from byoc.processes import Process, wait_until
 
 FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
-_shown = []  # open for as long as this process runs
+_shown: list[IO[bytes]] = []  # open for as long as this process runs
 
 
 def show_place() -> None:
@@ -32,7 +33,7 @@ def reason() -> str:
 
 
 def place(children: Sequence[Process]) -> str:
-    """`is at model.py:7 in train`: the first of this host's processes that did not give up; empty if all did."""
+    """`is at model.py:7 in train`: this host's first process that did not give up; empty if all did."""
     for rank, child in enumerate(children):
         shown = _note("place", rank)
         if (
@@ -43,12 +44,16 @@ def place(children: Sequence[Process]) -> str:
         ):
             continue
         child.popen.send_signal(signal.SIGUSR1)
-        wait_until(lambda shown=shown: shown.stat().st_size > 0, seconds=1)
-        frames = FRAME.findall(shown.read_text(encoding="utf-8"))
+        frames = _frames(shown)
         own = [frame for frame in frames if Path(frame[0]).name == "model.py"] or frames
         for file, line, function in own[:1]:
             return f"is at {Path(file).name}:{line} in {function}"
     return ""
+
+
+def _frames(shown: Path) -> list[tuple[str, str, str]]:
+    wait_until(lambda: shown.stat().st_size > 0, seconds=1)
+    return FRAME.findall(shown.read_text(encoding="utf-8"))
 
 
 def forget() -> None:

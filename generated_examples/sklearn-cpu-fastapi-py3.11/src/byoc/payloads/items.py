@@ -88,12 +88,12 @@ def _from_base64(item: Any, number: int) -> bytes:
     text: Any = item.get("b64") if isinstance(item, dict) else item
     try:
         text = "".join(text.split())
-        item = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)  # or a URL of data
+        decoded = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)  # or a URL of data
     except (ValueError, AttributeError):
-        item = b""
-    if not item:
+        decoded = b""
+    if not decoded:
         raise bad_body(f'item {number} is no base64; send {{"b64": "..."}} or a string of it')
-    return item
+    return decoded
 
 
 def _images(items: Sequence[bytes]) -> list[Any]:

@@ -87,7 +87,7 @@ class Cluster:
             pass
 
     def search(self, members: tuple[str, ...], children: Sequence[Process]) -> None:
-        """Find the process that hangs, once another has waited for it in vain. Raises HostFailed where it did."""
+        """Find the process that hangs, once another has waited for it in vain. Raises HostFailed then."""
         reason = hanging.reason()
         if reason or self.places:
             self._answer(lambda: hanging.place(children))
