@@ -162,7 +162,15 @@ def test_an_interrupted_training_goes_on_after_its_last_checkpoint(
 
 # What follows is about the sample's read(channel) and goes with its data: replace it with yours.
 SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/definitions.csv"
-of_the_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="the sample's training data are gone")
+of_the_sample = pytest.mark.skipif(
+    not SAMPLE.exists() or not hasattr(model, "read"), reason="the sample's training data are gone, or its read()"
+)
+
+
+reports_losses = pytest.mark.skipif(
+    not {"train_loss", "validation_loss"} <= set(getattr(model, "METRICS", ())),
+    reason="model.py does not report the sample's losses",
+)
 
 
 def losses(name: str, log: str) -> list[float]:
@@ -172,6 +180,7 @@ def losses(name: str, log: str) -> list[float]:
 
 
 @of_the_sample
+@reports_losses
 def test_a_job_goes_on_from_the_model_of_an_earlier_one(trained: Trained, tmp_path: Path) -> None:
     log = io.StringIO()
     with sagemaker_folders(tmp_path), redirect_stdout(log):
@@ -181,6 +190,7 @@ def test_a_job_goes_on_from_the_model_of_an_earlier_one(trained: Trained, tmp_pa
 
 
 @of_the_sample
+@reports_losses
 @pytest.mark.skipif(sys.platform != "linux", reason="byoc's commands run on Linux, as the image does")
 def test_two_processes_learn_what_one_learns(trained: Trained, tmp_path: Path) -> None:
     """As two hosts of a job do it: both get equally many rows of each batch, so the losses are the same."""
