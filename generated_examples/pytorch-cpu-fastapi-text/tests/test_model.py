@@ -163,7 +163,8 @@ def test_an_interrupted_training_goes_on_after_its_last_checkpoint(
 # What follows is about the sample's read(channel) and goes with its data: replace it with yours.
 SAMPLE = LOCAL_TEST / "opt_ml/input/data/train/definitions.csv"
 of_the_sample = pytest.mark.skipif(
-    not SAMPLE.exists() or not hasattr(model, "read"), reason="the sample's training data are gone, or its read()"
+    not (SAMPLE.exists() and hasattr(model, "read")),
+    reason="the sample's training data are gone, or its read()",
 )
 
 
