@@ -167,6 +167,12 @@ def test_a_first_endpoint_that_fails_is_deleted_and_the_usual_reasons_are_tried_
         assert "endpoint penguins" not in json.loads(ledger.read_text())["entries"]
 
 
+def test_a_first_endpoint_that_somebody_deletes_meanwhile_is_one_line(verbs: Verbs, ledger: Path) -> None:
+    ledger.write_text(json.dumps({"facts": FACTS, "entries": {}}))
+    sent = {"GetCallerIdentity": ME}
+    assert "'make deploy' makes it anew" in verbs.refused("deploy", "--yes", answers=sent)
+
+
 def test_an_endpoint_that_scales_keeps_its_instances_but_not_the_old_capture(
     verbs: Verbs, ledger: Path
 ) -> None:

@@ -176,7 +176,9 @@ def _prove(aws: Aws, config: str, model: str, history: list[str]) -> str:
         print(f"  {line}")
     if "ping health check" in wrong:
         _try_here(aws.fact("image", "upload"))
-    if found and (not history or found["EndpointStatus"] == "Failed"):  # AWS updates none that failed
+    if not found:
+        raise Refusal(f"the endpoint {name} is gone – 'make deploy' makes it anew")
+    if not history or found["EndpointStatus"] == "Failed":  # AWS updates none that failed
         remove(aws)
         raise Refusal(f"{wrong} – the endpoint is deleted; its log stays until 'make down'")
     if not serves(found, history[-1]):

@@ -45,8 +45,8 @@ def place(children: Sequence[Process]) -> str:
             continue
         child.popen.send_signal(signal.SIGUSR1)
         frames = _frames(shown)
-        own = [frame for frame in frames if Path(frame[0]).name == "model.py"] or frames
-        for file, line, function in own[:1]:
+        if own := [frame for frame in frames if Path(frame[0]).name == "model.py"] or frames:
+            file, line, function = own[0]
             return f"is at {Path(file).name}:{line} in {function}"
     return ""
 
